@@ -1,0 +1,104 @@
+//! The command line: names and meanings are a contract (see DESIGN.md).
+
+use crate::config::units::{parse_duration, parse_max_delete};
+use crate::plan::gate::MaxDelete;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keeps a replica folder an exact, crash-safe mirror of a source folder.
+#[derive(Debug, Parser)]
+#[command(
+    name = "twinfold",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a subcommand, twinfold syncs. Every option that takes a value can also be set by an \
+                  environment variable: TWINFOLD_ and its name (TWINFOLD_MAX_DELETE)."
+)]
+pub struct Cli {
+    /// What to do; `sync` if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The options of `sync`.
+    #[command(flatten)]
+    pub sync: SyncOptions,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mirror: a daemon at an interval, or one run with --once (this is the default)
+    Sync(SyncOptions),
+}
+
+/// Options of `sync`.
+#[derive(Clone, Debug, Args)]
+pub struct SyncOptions {
+    #[command(flatten)]
+    pub job: JobOptions,
+    /// Run once and end, instead of running at the interval
+    #[arg(long)]
+    pub once: bool,
+    /// Print what a run would do, and write nothing anywhere (implies --once)
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// Options that every subcommand has.
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
+#[derive(Clone, Debug, Default, Args)]
+pub struct JobOptions {
+    /// The folder that is mirrored
+    #[arg(long, value_name = "DIR", alias = "src_path")]
+    pub source: Option<PathBuf>,
+    /// The folder that is kept an exact mirror of it
+    #[arg(long, value_name = "DIR", alias = "replica_path")]
+    pub replica: Option<PathBuf>,
+    /// Where to log [default: twinfold.log in the state folder]
+    #[arg(long, value_name = "FILE", alias = "log_file_path")]
+    pub log_file: Option<PathBuf>,
+    /// From the start of one run to the start of the next: 90, 90s, 5m, 2h45m, 1d [default: 60s]
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, alias = "sync_interval_in_seconds")]
+    pub interval: Option<Duration>,
+    /// The config file [default: ~/.config/twinfold/config.toml, else /etc/twinfold/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Only the job of this name in the config file
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
+    /// The job's manifest [default: in the state folder]
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// Worker threads; 0 is one for each processor [default: 0]
+    #[arg(long, value_name = "N")]
+    pub max_workers: Option<u64>,
+    /// Hold the deletes of a run that would delete more: a number, a share, or off [default: 50%]
+    #[arg(long, value_name = "N|N%|off", value_parser = parse_max_delete)]
+    pub max_delete: Option<MaxDelete>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Show the log on stderr, too
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress, even on a terminal
+    #[arg(long)]
+    pub no_progress: bool,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub color: Option<ColorChoice>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal.
+    Auto,
+    /// Also in a pipe.
+    Always,
+    /// Never.
+    Never,
+}

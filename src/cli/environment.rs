@@ -1,0 +1,80 @@
+//! The environment: `TWINFOLD_` and a flag's name, below the command line and above the config file.
+
+use super::args::{ColorChoice, JobOptions};
+use crate::config::ConfigError;
+use crate::config::settings::Overrides;
+use crate::config::units::{parse_duration, parse_max_delete};
+use clap::ValueEnum;
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Fills in from the environment what the command line leaves open.
+pub fn overlay(options: JobOptions) -> Result<JobOptions, ConfigError> {
+    Ok(JobOptions {
+        source: options.source.or_else(|| path("SOURCE")),
+        replica: options.replica.or_else(|| path("REPLICA")),
+        log_file: options.log_file.or_else(|| path("LOG_FILE")),
+        interval: parsed(options.interval, "INTERVAL", parse_duration)?,
+        config: options.config.or_else(|| path("CONFIG")),
+        job: parsed(options.job, "JOB", |text| Ok(text.to_owned()))?,
+        manifest: options.manifest.or_else(|| path("MANIFEST")),
+        max_workers: parsed(options.max_workers, "MAX_WORKERS", |text| {
+            text.parse().map_err(|_| format!("`{text}` is no number of threads"))
+        })?,
+        max_delete: parsed(options.max_delete, "MAX_DELETE", parse_max_delete)?,
+        quiet: options.quiet || flag("QUIET")?,
+        verbose: options.verbose || flag("VERBOSE")?,
+        json: options.json || flag("JSON")?,
+        no_progress: options.no_progress || flag("NO_PROGRESS")?,
+        color: parsed(options.color, "COLOR", |text| ColorChoice::from_str(text, false))?,
+    })
+}
+
+/// A switch that only one subcommand has.
+pub fn switch(given: bool, name: &str) -> Result<bool, ConfigError> {
+    Ok(given || flag(name)?)
+}
+
+/// What the config module is to know of the options.
+pub fn overrides(options: &JobOptions) -> Overrides {
+    Overrides {
+        source: options.source.clone(),
+        replica: options.replica.clone(),
+        log_file: options.log_file.clone(),
+        interval: options.interval,
+        config: options.config.clone(),
+        job: options.job.clone(),
+        manifest: options.manifest.clone(),
+        max_workers: options.max_workers,
+        max_delete: options.max_delete,
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(format!("TWINFOLD_{name}"))
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    variable(name).map(PathBuf::from)
+}
+
+fn parsed<T>(
+    given: Option<T>,
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, ConfigError> {
+    let (None, Some(value)) = (&given, variable(name)) else { return Ok(given) };
+    let wrong = |why: String| ConfigError::Invalid(format!("TWINFOLD_{name}: {why}"));
+    let text = value.to_str().ok_or_else(|| wrong("it is not UTF-8".to_owned()))?;
+    parse(text).map(Some).map_err(wrong)
+}
+
+fn flag(name: &str) -> Result<bool, ConfigError> {
+    let Some(value) = variable(name) else { return Ok(false) };
+    match value.to_str() {
+        Some("1" | "true" | "yes" | "on") => Ok(true),
+        Some("" | "0" | "false" | "no" | "off") => Ok(false),
+        _ => Err(ConfigError::Invalid(format!("TWINFOLD_{name} must be 1 or 0"))),
+    }
+}

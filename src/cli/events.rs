@@ -1,0 +1,138 @@
+//! One event as one line: for people in the log, as JSON for `--json` and the JSON log.
+
+use crate::clock;
+use crate::engine::report::Report;
+use crate::model::operation::End;
+use crate::model::{Done, EntryPath, Problem, Verb};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+
+/// A JSON object with the fields that every event has.
+pub fn event(name: &str, job: &str, run: Option<i64>) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("event".to_owned(), json!(name));
+    object.insert("time".to_owned(), json!(clock::rfc3339(clock::now())));
+    object.insert("job".to_owned(), json!(job));
+    object.insert("run".to_owned(), json!(run));
+    object
+}
+
+/// Adds a path: as text, and in base64 where the text would lose bytes.
+pub fn add_path(object: &mut Map<String, Value>, path: &EntryPath) {
+    let bytes = path.as_bytes();
+    object.insert("path".to_owned(), json!(String::from_utf8_lossy(bytes)));
+    if std::str::from_utf8(bytes).is_err() {
+        object.insert("path_base64".to_owned(), json!(BASE64_STANDARD.encode(bytes)));
+    }
+}
+
+/// The fields of an operation that was carried out.
+pub fn operation_fields(object: &mut Map<String, Value>, done: &Done) {
+    object.insert("operation".to_owned(), json!(done.verb.name()));
+    add_path(object, &done.path);
+    object.insert("size".to_owned(), json!(done.bytes));
+    object.insert("md5".to_owned(), json!(done.digest.map(|digest| digest.to_string())));
+}
+
+/// The fields of an operation that is planned.
+pub fn plan_fields(object: &mut Map<String, Value>, verb: Verb, path: &EntryPath, bytes: u64) {
+    object.insert("operation".to_owned(), json!(verb.name()));
+    add_path(object, path);
+    object.insert("size".to_owned(), json!(bytes));
+}
+
+/// The fields of a problem.
+pub fn problem_fields(object: &mut Map<String, Value>, problem: &Problem) {
+    add_path(object, &problem.path);
+    object.insert("side".to_owned(), json!(problem.side.to_string()));
+    object.insert("action".to_owned(), json!(problem.action));
+    object.insert("cause".to_owned(), json!(problem.cause));
+}
+
+/// The fields of a run's summary.
+pub fn summary_fields(object: &mut Map<String, Value>, report: &Report) {
+    let figures = report.figures();
+    object.insert("result".to_owned(), json!(figures.result));
+    object.insert("exit_code".to_owned(), json!(figures.exit_code));
+    for verb in Verb::ALL {
+        object.insert(verb.name().to_owned(), json!(report.tally.of(verb)));
+    }
+    // Operations that this version does not plan: their counts are part of the contract.
+    object.insert("move".to_owned(), json!(0));
+    object.insert("link".to_owned(), json!(0));
+    object.insert("bytes".to_owned(), json!(figures.bytes));
+    object.insert("problems".to_owned(), json!(figures.problems));
+    object.insert("held".to_owned(), json!(figures.held));
+    object.insert("seconds".to_owned(), json!(report.elapsed.as_secs_f64()));
+    object.insert("entries".to_owned(), json!(figures.entries));
+    object.insert("confirmed".to_owned(), json!(figures.adopted));
+}
+
+/// An operation for people: `copy     docs/a.txt  12 KiB  md5 9a0364b9e99bb480dd25e1f0284c8555  3.1 ms`.
+pub fn operation_text(done: &Done) -> Option<String> {
+    if done.silent || !matches!(done.end, End::Made(_)) {
+        return None;
+    }
+    let mut text = format!("{:<8} {}", done.verb.name(), done.path);
+    if done.verb == Verb::Copy {
+        text.push_str("  ");
+        text.push_str(&size_text(done.bytes));
+    }
+    if let Some(digest) = done.digest {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "  md5 {digest}");
+    }
+    let _ = write!(text, "  {:.1} ms", done.took.as_secs_f64() * 1000.0);
+    Some(text)
+}
+
+/// A run's summary for people.
+pub fn summary_text(report: &Report) -> String {
+    let figures = report.figures();
+    let mut parts = Vec::new();
+    for (count, what) in [
+        (figures.created, "created"),
+        (figures.copied, "copied"),
+        (figures.mended, "metadata"),
+        (figures.deleted, "deleted"),
+        (figures.adopted, "confirmed"),
+        (figures.held, "deletes held"),
+        (figures.problems, "problems"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    if parts.is_empty() {
+        parts.push("nothing to do".to_owned());
+    }
+    if figures.bytes > 0 {
+        parts.push(size_text(figures.bytes));
+    }
+    format!(
+        "{}: {}; {} entries, {} in the source; {:.2} s",
+        figures.result,
+        parts.join(", "),
+        figures.entries,
+        size_text(figures.entry_bytes),
+        report.elapsed.as_secs_f64()
+    )
+}
+
+/// Bytes for people: `512 B`, `1.5 KiB`, `20.0 GiB`.
+pub fn size_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}

@@ -1,0 +1,158 @@
+//! The log: log4rs, configured from our own settings; rolled by size, text or JSON.
+
+use crate::clock;
+use crate::config::ConfigError;
+use crate::config::file::{LogFormat, LogLevel};
+use crate::config::paths::resolve;
+use crate::config::settings::LogSettings;
+use crate::config::state;
+use crate::error::Error;
+use log::{LevelFilter, Record};
+use log4rs::append::console::{ConsoleAppender, Target};
+use log4rs::append::rolling_file::RollingFileAppender;
+use log4rs::append::rolling_file::policy::compound::CompoundPolicy;
+use log4rs::append::rolling_file::policy::compound::roll::delete::DeleteRoller;
+use log4rs::append::rolling_file::policy::compound::roll::fixed_window::FixedWindowRoller;
+use log4rs::append::rolling_file::policy::compound::trigger::size::SizeTrigger;
+use log4rs::config::{Appender, Config, Root};
+use log4rs::encode::{Encode, Write};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// Records of this target hold one or more lines that are events already: in the JSON format each
+/// is a JSON object, to which time and level are added. One record is one write.
+pub const EVENTS: &str = "twinfold::events";
+
+/// Where the log goes, absolute and free of symlinks.
+pub fn locate(settings: &LogSettings) -> Result<PathBuf, Error> {
+    Ok(match &settings.file {
+        Some(file) => resolve(file).map_err(ConfigError::from)?,
+        None => state::folder()?.join("twinfold.log"),
+    })
+}
+
+/// Opens the log at `path`, and stderr too where `verbose`.
+pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if settings.file.is_none() {
+        state::create(folder)?;
+    }
+    state::check(folder)?;
+    prepare_file(path)?;
+    let text = plain_text(path)?;
+    let refused = |why: String| Error::Config(ConfigError::Invalid(format!("cannot log to {text}: {why}")));
+    let trigger = Box::new(SizeTrigger::new(settings.max_bytes));
+    let policy = if settings.keep == 0 {
+        CompoundPolicy::new(trigger, Box::new(DeleteRoller::new()))
+    } else {
+        let roller = FixedWindowRoller::builder()
+            .base(1)
+            .build(&format!("{text}.{{}}"), settings.keep)
+            .map_err(|error| refused(error.to_string()))?;
+        CompoundPolicy::new(trigger, Box::new(roller))
+    };
+    let file = RollingFileAppender::builder()
+        .encoder(Box::new(Lines { format: settings.format }))
+        .build(path, Box::new(policy))
+        .map_err(|error| refused(error.to_string()))?;
+    let mut config = Config::builder().appender(Appender::builder().build("file", Box::new(file)));
+    let mut root = Root::builder().appender("file");
+    if verbose {
+        let console = ConsoleAppender::builder()
+            .target(Target::Stderr)
+            .encoder(Box::new(Lines { format: settings.format }))
+            .build();
+        config = config.appender(Appender::builder().build("stderr", Box::new(console)));
+        root = root.appender("stderr");
+    }
+    let config =
+        config.build(root.build(filter(settings.level))).map_err(|error| refused(error.to_string()))?;
+    log4rs::init_config(config).map_err(|error| refused(error.to_string()))?;
+    Ok(())
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
+    }
+}
+
+/// Makes the file for its owner only, following no link; log4rs then appends to it.
+fn prepare_file(path: &Path) -> Result<(), Error> {
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map(drop).map_err(|error| {
+        let error = std::io::Error::from(error);
+        ConfigError::Invalid(format!(
+            "cannot open the log {}: {error}; name another with --log-file",
+            path.display()
+        ))
+        .into()
+    })
+}
+
+/// log4rs takes its path as text and expands `$ENV{...}` in it: what would not survive is refused.
+fn plain_text(path: &Path) -> Result<&str, Error> {
+    path.to_str().filter(|text| !text.contains("$ENV{") && !text.contains("{}")).ok_or_else(|| {
+        let message = format!("the log's path {} must be UTF-8, without $ENV{{ and {{}}", path.display());
+        ConfigError::Invalid(message).into()
+    })
+}
+
+/// Our own encoder: names are escaped before they come here, so a line break separates events.
+#[derive(Debug)]
+struct Lines {
+    format: LogFormat,
+}
+
+impl Encode for Lines {
+    fn encode(&self, out: &mut dyn Write, record: &Record<'_>) -> anyhow::Result<()> {
+        let time = clock::now();
+        let message = record.args().to_string();
+        let text = match self.format {
+            LogFormat::Text => text_lines(&clock::readable_millis(time), record, &message),
+            LogFormat::Json => json_lines(&clock::rfc3339(time), record, &message),
+        };
+        Ok(out.write_all(text.as_bytes())?)
+    }
+}
+
+fn text_lines(time: &str, record: &Record<'_>, message: &str) -> String {
+    let mut text = String::with_capacity(message.len() + 64);
+    for line in message.split('\n') {
+        text.push_str(time);
+        text.push_str(match record.level() {
+            log::Level::Error => " ERROR ",
+            log::Level::Warn => " WARN  ",
+            log::Level::Info => " INFO  ",
+            log::Level::Debug => " DEBUG ",
+            log::Level::Trace => " TRACE ",
+        });
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+fn json_lines(time: &str, record: &Record<'_>, message: &str) -> String {
+    let mut text = String::with_capacity(message.len() + 64);
+    let level = record.level().as_str().to_lowercase();
+    for line in message.split('\n') {
+        let fields = (record.target() == EVENTS).then(|| serde_json::from_str(line).ok()).flatten();
+        let mut object: Map<String, Value> =
+            fields.unwrap_or_else(|| Map::from_iter([("message".to_owned(), json!(line))]));
+        object.insert("time".to_owned(), json!(time));
+        object.insert("level".to_owned(), json!(level));
+        text.push_str(&Value::Object(object).to_string());
+        text.push('\n');
+    }
+    text
+}

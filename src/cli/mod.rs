@@ -1,0 +1,42 @@
+//! Floor 4: the shell around the engine. Knows clap, indicatif and log4rs; nothing below does.
+
+mod args;
+mod environment;
+mod events;
+mod logging;
+mod output;
+mod progress;
+mod sync;
+mod watch;
+
+use crate::error::{Error, ExitCode};
+use args::{Cli, Command};
+use clap::Parser;
+use std::ffi::OsString;
+
+/// Runs the program with these arguments (the program's own name first) and returns its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and end with 0, wrong usage to stderr and 2.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(ExitCode::Usage.number());
+        }
+    };
+    let result = match cli.command {
+        None => sync::run(cli.sync),
+        Some(Command::Sync(options)) => sync::run(options),
+    };
+    match result {
+        Ok(code) => code.number(),
+        Err(error) => {
+            report(&error);
+            error.exit_code().number()
+        }
+    }
+}
+
+fn report(error: &Error) {
+    output::diagnose("error", &error.to_string());
+}

@@ -1,0 +1,50 @@
+//! stdout for results, stderr for diagnostics. A closed pipe ends neither a run nor the program.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::OnceLock;
+
+use super::args::ColorChoice;
+
+static COLOR: OnceLock<ColorChoice> = OnceLock::new();
+
+/// Decides once for the whole program when colours are used.
+pub fn choose_color(choice: Option<ColorChoice>) {
+    // Set once at the start; a second call would change nothing.
+    let _ = COLOR.set(choice.unwrap_or(ColorChoice::Auto));
+}
+
+fn colored(terminal: bool) -> bool {
+    match COLOR.get() {
+        Some(ColorChoice::Always) => true,
+        Some(ColorChoice::Never) => false,
+        Some(ColorChoice::Auto) | None => terminal && std::env::var_os("NO_COLOR").is_none(),
+    }
+}
+
+/// Writes a line of results.
+pub fn print(line: impl Display) {
+    // Whoever read them has gone away; the mirror matters more.
+    let _ = writeln!(stdout().lock(), "{line}");
+}
+
+/// Writes a line of diagnostics: `twinfold: LEVEL: MESSAGE`.
+pub fn diagnose(level: &str, message: &str) {
+    let mut out = stderr().lock();
+    let level = if colored(out.is_terminal()) {
+        let color = if level == "warning" { "33" } else { "31" };
+        format!("\x1b[1;{color}m{level}\x1b[0m")
+    } else {
+        level.to_owned()
+    };
+    let _ = writeln!(out, "twinfold: {level}: {message}");
+}
+
+/// A result word in the colour of what it means, where stdout shows colours.
+pub fn paint(word: &str, good: bool) -> String {
+    if colored(stdout().is_terminal()) {
+        format!("\x1b[{}m{word}\x1b[0m", if good { "32" } else { "1;31" })
+    } else {
+        word.to_owned()
+    }
+}

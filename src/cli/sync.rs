@@ -1,0 +1,207 @@
+//! `twinfold sync`: once, as a daemon, or as a dry run.
+
+use super::args::{JobOptions, SyncOptions};
+use super::progress::{self, Bar};
+use super::watch::{Diagnostics, Json, Logged, PlanLines, Together};
+use super::{environment, events, logging, output};
+use crate::cancel::Cancel;
+use crate::config::settings::{self, LogSettings, Settings};
+use crate::engine::daemon;
+use crate::engine::job::Job;
+use crate::engine::report::Report;
+use crate::engine::run;
+use crate::error::{Error, ExitCode};
+use crate::lock::RunLock;
+use crate::monitor::Monitor;
+use crate::roots::{self, RootPaths};
+use crate::signals;
+use serde_json::Value;
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What all subcommands make of their options.
+pub struct Request {
+    /// The options, the environment filled in.
+    pub options: JobOptions,
+    /// The jobs they mean.
+    pub jobs: Vec<Settings>,
+    /// The log's settings.
+    pub log: LogSettings,
+}
+
+/// Lays command line, environment, config file and defaults over each other.
+pub fn request(options: JobOptions) -> Result<Request, Error> {
+    let options = environment::overlay(options)?;
+    output::choose_color(options.color);
+    let overrides = environment::overrides(&options);
+    let file = settings::load_file(&overrides)?;
+    let jobs = settings::jobs(&overrides, &file)?;
+    let log = settings::log_settings(&overrides, &file)?;
+    Ok(Request { options, jobs, log })
+}
+
+/// Runs the subcommand.
+pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
+    let once = environment::switch(options.once, "ONCE")?;
+    let dry_run = environment::switch(options.dry_run, "DRY_RUN")?;
+    let request = request(options.job)?;
+    let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
+    check_apart(&jobs)?;
+    let cancel = Arc::new(Cancel::new());
+    let at_once = if once || dry_run { ExitCode::Interrupted } else { ExitCode::Ok };
+    let wake = signals::listen(Arc::clone(&cancel), at_once.number())
+        .map_err(|error| Error::System { action: "listen for signals", error })?;
+    if dry_run {
+        return preview(&request, &jobs, &cancel);
+    }
+    let log = logging::locate(&request.log)?;
+    for job in &jobs {
+        roots::check_outside(&job.paths, "log", &log)?;
+    }
+    let locks: Vec<RunLock> = jobs.iter().map(Job::lock).collect::<Result<_, _>>()?;
+    logging::start(&request.log, &log, request.options.verbose)?;
+    let shell = Shell { request: &request, cancel: &cancel, daemon: !once };
+    if once {
+        let mut code = ExitCode::Ok;
+        for (job, lock) in jobs.iter().zip(&locks) {
+            if !cancel.requested() {
+                code = code.worst(shell.run_one(job, lock));
+            }
+        }
+        return Ok(code);
+    }
+    let intervals: Vec<Duration> = jobs.iter().map(|job| job.settings.interval).collect();
+    log::info!("daemon started, pid {}: {}", std::process::id(), labels(&jobs));
+    daemon::keep_running(&intervals, &cancel, &wake, |number| {
+        // Roots may have come, gone or changed since the last run.
+        match Job::prepare(request.jobs[number].clone()) {
+            Ok(job) => drop(shell.run_one(&job, &locks[number])),
+            Err(error) => shell.failed(&jobs[number], &error),
+        }
+    });
+    log::info!("daemon stopped");
+    Ok(ExitCode::Ok)
+}
+
+fn labels(jobs: &[Job]) -> String {
+    jobs.iter().map(Job::label).collect::<Vec<_>>().join(", ")
+}
+
+/// Refuses jobs that write to one replica, or whose replica another job writes into.
+fn check_apart(jobs: &[Job]) -> Result<(), Error> {
+    for (number, one) in jobs.iter().enumerate() {
+        for other in jobs.iter().skip(number + 1) {
+            let (a, b) = (&one.paths.replica, &other.paths.replica);
+            let nested = |inner: &PathBuf, roots: &RootPaths| {
+                inner.starts_with(&roots.source) || inner.starts_with(&roots.replica)
+            };
+            if nested(a, &other.paths) || nested(b, &one.paths) {
+                return Err(Error::Root(roots::RootError::Refused(format!(
+                    "the jobs {} and {} overlap: the replica of one lies inside a root of the other",
+                    one.label(),
+                    other.label()
+                ))));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn preview(request: &Request, jobs: &[Job], cancel: &Cancel) -> Result<ExitCode, Error> {
+    let mut code = ExitCode::Ok;
+    for job in jobs {
+        code = code.worst(preview_one(&request.options, job, cancel)?);
+    }
+    Ok(code)
+}
+
+/// Prints what a run of `job` would do now.
+pub fn preview_one(options: &JobOptions, job: &Job, cancel: &Cancel) -> Result<ExitCode, Error> {
+    let diagnostics = Diagnostics::default();
+    let json = Json { job: job.label(), run: Cell::default() };
+    let mut monitors: Vec<&dyn Monitor> = vec![&diagnostics];
+    if options.json {
+        monitors.push(&json);
+    } else if !options.quiet {
+        monitors.push(&PlanLines);
+    }
+    let (approved, report) = run::preview(job, cancel, &Together(monitors))?;
+    if let Some(held) = approved.held() {
+        diagnostics.warning(&format!("deletes would be held: {held}"));
+        if !options.json && !options.quiet {
+            for operation in approved.held_deletes().iter().rev() {
+                output::print(format_args!("held     {}", operation.path));
+            }
+        }
+    }
+    summarize(options, job, &report, true);
+    Ok(report.exit_code())
+}
+
+/// Carries out runs for the shell: one after the other, each told to log, terminal and stdout.
+struct Shell<'s> {
+    request: &'s Request,
+    cancel: &'s Cancel,
+    daemon: bool,
+}
+
+impl Shell<'_> {
+    fn run_one(&self, job: &Job, lock: &RunLock) -> ExitCode {
+        let options = &self.request.options;
+        let logged = Logged { job: job.label(), format: self.request.log.format };
+        let json = Json { job: job.label(), run: Cell::default() };
+        let diagnostics = Diagnostics::default();
+        let bar = Bar::default();
+        let mut monitors: Vec<&dyn Monitor> = vec![&logged];
+        if options.json {
+            monitors.push(&json);
+        }
+        // With -v the log on stderr says the same.
+        if !options.verbose {
+            monitors.push(&diagnostics);
+            if !options.quiet && !options.json && !self.daemon && progress::wanted(options.no_progress) {
+                monitors.push(&bar);
+            }
+        }
+        let result = run::sync(job, lock, self.cancel, &Together(monitors));
+        bar.clear();
+        match result {
+            Ok(report) => {
+                logged.summary(&report);
+                let worth_saying = !self.daemon || report.did_something();
+                summarize(options, job, &report, worth_saying);
+                report.exit_code()
+            }
+            Err(error) => {
+                self.failed(job, &error);
+                error.exit_code()
+            }
+        }
+    }
+
+    fn failed(&self, job: &Job, error: &Error) {
+        log::error!("{}: {error}", job.label());
+        if !self.request.options.verbose {
+            output::diagnose("error", &error.to_string());
+        }
+        if self.request.options.json {
+            let mut object = events::event("summary", &job.label(), None);
+            object.insert("result".to_owned(), Value::from("failed"));
+            object.insert("exit_code".to_owned(), Value::from(error.exit_code().number()));
+            object.insert("message".to_owned(), Value::from(error.to_string()));
+            output::print(Value::Object(object));
+        }
+    }
+}
+
+fn summarize(options: &JobOptions, job: &Job, report: &Report, worth_saying: bool) {
+    if options.json {
+        let mut object = events::event("summary", &job.label(), report.run);
+        events::summary_fields(&mut object, report);
+        output::print(Value::Object(object));
+    } else if !options.quiet && worth_saying {
+        output::print(events::summary_text(report));
+    }
+}

@@ -1,0 +1,184 @@
+//! The monitors of the shell: the log, JSON on stdout, messages on stderr, and all of them together.
+
+use super::events;
+use super::logging::EVENTS;
+use super::output;
+use crate::config::file::LogFormat;
+use crate::engine::report::Report;
+use crate::error::ExitCode;
+use crate::model::operation::End;
+use crate::model::{Done, EntryPath, Problem, Verb};
+use crate::monitor::{Amount, Monitor, Phase};
+use log::Level;
+use serde_json::{Map, Value};
+use std::cell::Cell;
+
+/// Several monitors as one.
+pub struct Together<'m>(pub Vec<&'m dyn Monitor>);
+
+impl Monitor for Together<'_> {
+    fn begun(&self, run: i64) {
+        self.0.iter().for_each(|monitor| monitor.begun(run));
+    }
+    fn phase(&self, phase: Phase, total: Option<Amount>) {
+        self.0.iter().for_each(|monitor| monitor.phase(phase, total));
+    }
+    fn advance(&self, by: Amount) {
+        self.0.iter().for_each(|monitor| monitor.advance(by));
+    }
+    fn planned(&self, verb: Verb, path: &EntryPath, bytes: u64) {
+        self.0.iter().for_each(|monitor| monitor.planned(verb, path, bytes));
+    }
+    fn done(&self, batch: &[Done]) {
+        self.0.iter().for_each(|monitor| monitor.done(batch));
+    }
+    fn problem(&self, problem: &Problem) {
+        self.0.iter().for_each(|monitor| monitor.problem(problem));
+    }
+    fn warning(&self, message: &str) {
+        self.0.iter().for_each(|monitor| monitor.warning(message));
+    }
+}
+
+/// Writes every operation, problem and warning to the log.
+pub struct Logged {
+    /// The job's name, as JSON lines have it.
+    pub job: String,
+    /// The log's format.
+    pub format: LogFormat,
+}
+
+impl Logged {
+    fn write(&self, level: Level, name: &str, text: &str, fields: impl FnOnce(&mut Map<String, Value>)) {
+        let line = match self.format {
+            LogFormat::Text => text.to_owned(),
+            LogFormat::Json => {
+                let mut object = events::event(name, &self.job, None);
+                object.remove("run");
+                fields(&mut object);
+                Value::Object(object).to_string()
+            }
+        };
+        log::log!(target: EVENTS, level, "{line}");
+    }
+}
+
+impl Logged {
+    /// Writes a run's summary line.
+    pub fn summary(&self, report: &Report) {
+        let level = if report.exit_code() == ExitCode::Ok { Level::Info } else { Level::Warn };
+        let run = report.run.unwrap_or_default();
+        let text = format!("run {run} of {}: {}", self.job, events::summary_text(report));
+        self.write(level, "summary", &text, |object| {
+            object.insert("run".to_owned(), serde_json::json!(report.run));
+            events::summary_fields(object, report);
+        });
+    }
+}
+
+impl Monitor for Logged {
+    fn done(&self, batch: &[Done]) {
+        if !log::log_enabled!(target: EVENTS, Level::Info) {
+            return;
+        }
+        let mut lines = String::new();
+        for done in batch {
+            let Some(text) = events::operation_text(done) else { continue };
+            if !lines.is_empty() {
+                lines.push('\n');
+            }
+            match self.format {
+                LogFormat::Text => lines.push_str(&text),
+                LogFormat::Json => {
+                    let mut object = events::event("operation", &self.job, None);
+                    object.remove("run");
+                    events::operation_fields(&mut object, done);
+                    object.insert("seconds".to_owned(), serde_json::json!(done.took.as_secs_f64()));
+                    lines.push_str(&Value::Object(object).to_string());
+                }
+            }
+        }
+        if !lines.is_empty() {
+            log::info!(target: EVENTS, "{lines}");
+        }
+    }
+
+    fn problem(&self, problem: &Problem) {
+        self.write(Level::Error, "problem", &format!("problem: {problem}"), |object| {
+            events::problem_fields(object, problem);
+        });
+    }
+
+    fn warning(&self, message: &str) {
+        self.write(Level::Warn, "warning", message, |object| {
+            object.insert("message".to_owned(), serde_json::json!(message));
+        });
+    }
+}
+
+/// Prints events as JSON on stdout.
+pub struct Json {
+    /// The job's name.
+    pub job: String,
+    /// The run's number, where there is one.
+    pub run: Cell<Option<i64>>,
+}
+
+impl Json {
+    fn print(&self, name: &str, fields: impl FnOnce(&mut Map<String, Value>)) {
+        let mut object = events::event(name, &self.job, self.run.get());
+        fields(&mut object);
+        output::print(Value::Object(object));
+    }
+}
+
+impl Monitor for Json {
+    fn begun(&self, run: i64) {
+        self.run.set(Some(run));
+    }
+    fn planned(&self, verb: Verb, path: &EntryPath, bytes: u64) {
+        self.print("plan", |object| events::plan_fields(object, verb, path, bytes));
+    }
+    fn done(&self, batch: &[Done]) {
+        for done in batch.iter().filter(|done| !done.silent && matches!(done.end, End::Made(_))) {
+            self.print("operation", |object| events::operation_fields(object, done));
+        }
+    }
+    fn problem(&self, problem: &Problem) {
+        self.print("problem", |object| events::problem_fields(object, problem));
+    }
+}
+
+/// Prints a dry run's plan for people.
+pub struct PlanLines;
+
+impl Monitor for PlanLines {
+    fn planned(&self, verb: Verb, path: &EntryPath, bytes: u64) {
+        let size = if verb == Verb::Copy { format!("  {}", events::size_text(bytes)) } else { String::new() };
+        output::print(format_args!("{:<8} {path}{size}", verb.name()));
+    }
+}
+
+/// Says problems and warnings on stderr, the first few of a kind one by one.
+#[derive(Default)]
+pub struct Diagnostics {
+    problems: Cell<usize>,
+}
+
+/// Beyond so many, `status --problems` is the better place to read them.
+const SHOWN: usize = 20;
+
+impl Monitor for Diagnostics {
+    fn problem(&self, problem: &Problem) {
+        let seen = self.problems.get() + 1;
+        self.problems.set(seen);
+        if seen <= SHOWN {
+            output::diagnose("problem", &problem.to_string());
+        } else if seen == SHOWN + 1 {
+            output::diagnose("problem", "there are more; see the log, or twinfold status --problems");
+        }
+    }
+    fn warning(&self, message: &str) {
+        output::diagnose("warning", message);
+    }
+}

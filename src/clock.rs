@@ -1,0 +1,65 @@
+//! The clock, and times as people and machines read them.
+
+use crate::model::Timestamp;
+use chrono::{DateTime, Local, SecondsFormat, Utc};
+use rustix::time::{ClockId, clock_getres, clock_gettime};
+
+/// The time now, by the same clock that file systems stamp with.
+pub fn now() -> Timestamp {
+    let now = clock_gettime(ClockId::Realtime);
+    Timestamp::new(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// How long a kernel tick is, in nanoseconds: file systems stamp with the time of the last one.
+pub fn tick_nanos() -> i64 {
+    let tick = clock_getres(ClockId::RealtimeCoarse);
+    tick.tv_sec.saturating_mul(1_000_000_000).saturating_add(tick.tv_nsec)
+}
+
+/// RFC 3339 in UTC with milliseconds, for machines.
+pub fn rfc3339(time: Timestamp) -> String {
+    utc(time).map_or_else(|| time.to_string(), |t| t.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// Local time to the second with the offset, for people.
+pub fn readable(time: Timestamp) -> String {
+    utc(time).map_or_else(
+        || time.to_string(),
+        |t| t.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string(),
+    )
+}
+
+/// Local time to the millisecond with the offset, as log lines begin.
+pub fn readable_millis(time: Timestamp) -> String {
+    utc(time).map_or_else(
+        || time.to_string(),
+        |t| t.with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Millis, false),
+    )
+}
+
+/// The time as part of a file name: `20261122T195646Z`.
+pub fn file_stamp(time: Timestamp) -> String {
+    utc(time).map_or_else(|| time.seconds.to_string(), |t| t.format("%Y%m%dT%H%M%SZ").to_string())
+}
+
+fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.seconds, time.nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_expected() {
+        let time = Timestamp::new(1_700_000_000, 123_456_789);
+        assert_eq!(rfc3339(time), "2023-11-14T22:13:20.123Z");
+        assert_eq!(file_stamp(time), "20231114T221320Z");
+        assert_eq!(rfc3339(Timestamp::new(i64::MAX, 0)), format!("{}.000000000", i64::MAX));
+    }
+
+    #[test]
+    fn a_tick_is_between_a_microsecond_and_a_second() {
+        assert!((1_000..=1_000_000_000).contains(&tick_nanos()), "{}", tick_nanos());
+    }
+}

@@ -1,0 +1,225 @@
+//! The config file as written: every key optional, unknown keys refused with line and nearest key.
+
+use super::ConfigError;
+use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number};
+use crate::plan::gate::MaxDelete;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use serde::{Deserialize, Deserializer};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// When what was copied must survive a power cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When the system gets round to it.
+    None,
+    /// Before a batch is renamed into place and recorded: one syncfs a batch.
+    #[default]
+    Batch,
+    /// Likewise, by an fsync of each file.
+    File,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Problems and failures only.
+    Error,
+    /// Also what a person should look at.
+    Warn,
+    /// Also every operation and a summary of each run.
+    #[default]
+    Info,
+    /// Also what the program decides.
+    Debug,
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigFile {
+    /// Files in one batch.
+    pub file_copy_batch_size: Option<u64>,
+    /// Worker threads; 0: one for each processor.
+    pub max_workers: Option<u64>,
+    /// Bytes read at a time.
+    #[serde(deserialize_with = "size")]
+    pub hashing_file_chunk_size: Option<u64>,
+    /// From the start of one run to the start of the next.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Option<Duration>,
+    /// The limit for deletes.
+    #[serde(deserialize_with = "max_delete")]
+    pub max_delete: Option<MaxDelete>,
+    /// When copies must survive a power cut.
+    pub durability: Option<Durability>,
+    /// A moved ctime alone is no reason to read a file.
+    pub ignore_ctime: Option<bool>,
+    /// Another inode number alone is no reason to read a file.
+    pub ignore_inode: Option<bool>,
+    /// The log.
+    pub log: LogTable,
+    /// The mirrors.
+    pub job: Vec<JobTable>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogTable {
+    /// Where to.
+    pub file: Option<PathBuf>,
+    /// How much.
+    pub level: Option<LogLevel>,
+    /// In what form.
+    pub format: Option<LogFormat>,
+    /// The log is rolled when it grows past this many bytes.
+    #[serde(deserialize_with = "size")]
+    pub max_size: Option<u64>,
+    /// So many old logs are kept.
+    pub keep: Option<u32>,
+}
+
+/// One `[[job]]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobTable {
+    /// What `--job` and `status` call it.
+    pub name: Option<String>,
+    /// The tree that is mirrored.
+    pub source: Option<PathBuf>,
+    /// The mirror.
+    pub replica: Option<PathBuf>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Option<Duration>,
+    /// Where its manifest is, if not in the state folder.
+    pub manifest: Option<PathBuf>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "max_delete")]
+    pub max_delete: Option<MaxDelete>,
+    /// Overrides the top-level key.
+    pub ignore_ctime: Option<bool>,
+    /// Overrides the top-level key.
+    pub ignore_inode: Option<bool>,
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    text_or_number(deserializer, "a size like 4096 or \"1MiB\"", parse_size).map(Some)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    text_or_number(deserializer, "a duration like 60 or \"5m\"", parse_duration).map(Some)
+}
+
+fn max_delete<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxDelete>, D::Error> {
+    text_or_number(deserializer, "a number, a share like \"50%\" or \"off\"", parse_max_delete).map(Some)
+}
+
+/// No honest config is larger.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Writable by group or others.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+impl ConfigFile {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Where it is missing, no regular file, larger than 1 MiB, or, for root, writable by others;
+    /// and where its text is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |error| ConfigError::Read { path: path.to_owned(), error };
+        let refused = |cause| Err(ConfigError::Refused { path: path.to_owned(), cause });
+        let resolved = super::paths::resolve(path)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(CWD, &resolved, flags, Mode::empty()).map_err(|e| read(e.into()))?);
+        let metadata = file.metadata().map_err(read)?;
+        if !metadata.is_file() {
+            return refused("it is not a regular file");
+        }
+        if metadata.len() > MAX_BYTES {
+            return refused("it is larger than 1 MiB");
+        }
+        let root = rustix::process::geteuid().is_root();
+        if root && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+            return refused("others than its owner may write to it; run chmod go-w on it");
+        }
+        if root && metadata.uid() != 0 {
+            return refused("it belongs to another user, and twinfold runs as root; run chown root on it");
+        }
+        let mut text = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut text).map_err(read)?;
+        let Ok(text) = String::from_utf8(text) else { return refused("it is not UTF-8") };
+        Self::parse(&text).map_err(|message| ConfigError::Syntax { path: path.to_owned(), message })
+    }
+
+    /// Reads the file's text. A byte order mark is skipped.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        toml::from_str(text).map_err(|error| explain(&error, text))
+    }
+}
+
+/// toml's own message with the line in front and, for an unknown key, the nearest known one.
+fn explain(error: &toml::de::Error, text: &str) -> String {
+    let at = error.span().map_or(0, |span| span.start).min(text.len());
+    let line = text[..at].matches('\n').count() + 1;
+    let message = error.message();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match (message.starts_with("unknown field"), quoted.next()) {
+        (true, Some(key)) => {
+            let known: Vec<&str> = quoted.collect();
+            let distance = |name: &&&str| strsim::damerau_levenshtein(key, name);
+            match known.iter().min_by_key(distance) {
+                Some(near) => format!("line {line}: unknown key `{key}`; did you mean `{near}`?"),
+                None => format!("line {line}: unknown key `{key}`"),
+            }
+        }
+        _ => format!("line {line}: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
+        let error = ConfigFile::parse("max_workers = 2\nintervall = \"5s\"\n").unwrap_err();
+        assert_eq!(error, "line 2: unknown key `intervall`; did you mean `interval`?");
+        let error = ConfigFile::parse("[log]\nfile = \"x\"\n[[job]]\nsorce = \"a\"\n").unwrap_err();
+        assert_eq!(error, "line 4: unknown key `sorce`; did you mean `source`?");
+    }
+
+    #[test]
+    fn values_of_the_wrong_type_name_their_line() {
+        for text in ["\ninterval = true", "\nmax_workers = \"two\"", "\nmax_delete = \"lots\"", "\n= 3"] {
+            let error = ConfigFile::parse(text).unwrap_err();
+            assert!(error.starts_with("line 2: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn crlf_and_a_byte_order_mark_are_fine() {
+        let config = ConfigFile::parse("\u{feff}interval = \"5m\"\r\n[log]\r\nkeep = 3\r\n").unwrap();
+        assert_eq!(config.interval, Some(Duration::from_secs(300)));
+        assert_eq!(config.log.keep, Some(3));
+    }
+}

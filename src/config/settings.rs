@@ -1,0 +1,234 @@
+//! What a run goes by, after all layers are laid over each other.
+
+use super::ConfigError;
+use super::file::{ConfigFile, Durability, JobTable, LogFormat, LogLevel};
+use crate::plan::gate::MaxDelete;
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The command line and, below it, the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--source`.
+    pub source: Option<PathBuf>,
+    /// `--replica`.
+    pub replica: Option<PathBuf>,
+    /// `--log-file`.
+    pub log_file: Option<PathBuf>,
+    /// `--interval`.
+    pub interval: Option<Duration>,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--job`.
+    pub job: Option<String>,
+    /// `--manifest`.
+    pub manifest: Option<PathBuf>,
+    /// `--max-workers`.
+    pub max_workers: Option<u64>,
+    /// `--max-delete`.
+    pub max_delete: Option<MaxDelete>,
+}
+
+/// One job, ready to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The job's name, if it has one.
+    pub name: Option<String>,
+    /// The tree that is mirrored, as given.
+    pub source: PathBuf,
+    /// The mirror, as given.
+    pub replica: PathBuf,
+    /// From the start of one run to the start of the next.
+    pub interval: Duration,
+    /// The manifest, if not in the state folder.
+    pub manifest: Option<PathBuf>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// Files in one batch, at least one.
+    pub batch_files: usize,
+    /// Bytes read at a time, at least one.
+    pub chunk_bytes: usize,
+    /// The limit for deletes.
+    pub max_delete: MaxDelete,
+    /// When copies must survive a power cut.
+    pub durability: Durability,
+    /// A moved ctime alone is no reason to read a file.
+    pub ignore_ctime: bool,
+    /// Another inode number alone is no reason to read a file.
+    pub ignore_inode: bool,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Where to, if not in the state folder.
+    pub file: Option<PathBuf>,
+    /// How much.
+    pub level: LogLevel,
+    /// In what form.
+    pub format: LogFormat,
+    /// The log is rolled when it grows past this many bytes.
+    pub max_bytes: u64,
+    /// So many old logs are kept.
+    pub keep: u32,
+}
+
+/// Defaults, which `config.toml` at the project's root shows.
+pub mod defaults {
+    use std::time::Duration;
+
+    /// `file_copy_batch_size`.
+    pub const BATCH_FILES: u64 = 64;
+    /// `max_workers`: one for each processor.
+    pub const WORKERS: u64 = 0;
+    /// `hashing_file_chunk_size`.
+    pub const CHUNK_BYTES: u64 = 1 << 20;
+    /// `interval`.
+    pub const INTERVAL: Duration = Duration::from_secs(60);
+    /// `max_delete`, in percent.
+    pub const MAX_DELETE_PERCENT: f64 = 50.0;
+    /// `log.max_size`.
+    pub const LOG_BYTES: u64 = 10 << 20;
+    /// `log.keep`.
+    pub const LOGS_KEPT: u32 = 5;
+}
+
+/// Sanity bounds: beyond them a value is a mistake, and memory would be its price.
+const MAX_WORKERS: u64 = 1024;
+const MAX_BATCH_FILES: u64 = 1 << 20;
+const MAX_CHUNK_BYTES: u64 = 1 << 30;
+
+/// `--config`, else `$XDG_CONFIG_HOME/twinfold/config.toml`, else `/etc/twinfold/config.toml`, else none.
+pub fn load_file(overrides: &Overrides) -> Result<ConfigFile, ConfigError> {
+    if let Some(path) = &overrides.config {
+        return ConfigFile::load(path);
+    }
+    let home = env::var_os("XDG_CONFIG_HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").filter(|h| !h.is_empty()).map(|h| PathBuf::from(h).join(".config")));
+    let candidates =
+        home.map(|home| home.join("twinfold")).into_iter().chain([PathBuf::from("/etc/twinfold")]);
+    for path in candidates.map(|folder| folder.join("config.toml")) {
+        if path.symlink_metadata().is_ok() {
+            return ConfigFile::load(&path);
+        }
+    }
+    Ok(ConfigFile::default())
+}
+
+/// The log's settings.
+pub fn log_settings(overrides: &Overrides, file: &ConfigFile) -> Result<LogSettings, ConfigError> {
+    let log = &file.log;
+    let max_bytes = log.max_size.unwrap_or(defaults::LOG_BYTES);
+    if max_bytes == 0 {
+        return Err(ConfigError::Invalid("log.max_size must be at least 1".to_owned()));
+    }
+    Ok(LogSettings {
+        file: overrides.log_file.clone().or_else(|| log.file.clone()),
+        level: log.level.unwrap_or_default(),
+        format: log.format.unwrap_or_default(),
+        max_bytes,
+        keep: log.keep.unwrap_or(defaults::LOGS_KEPT),
+    })
+}
+
+/// The jobs to run: the one that the command line describes or names, else all in the file.
+pub fn jobs(overrides: &Overrides, file: &ConfigFile) -> Result<Vec<Settings>, ConfigError> {
+    check_names(file)?;
+    let tables = choose(overrides, file)?;
+    let jobs: Vec<Settings> =
+        tables.iter().map(|table| resolve(overrides, file, table)).collect::<Result<_, _>>()?;
+    if jobs.len() > 1 && overrides.manifest.is_some() {
+        let message = "--manifest names one file, but there are several jobs; add --job NAME";
+        return Err(ConfigError::Invalid(message.to_owned()));
+    }
+    Ok(jobs)
+}
+
+fn check_names(file: &ConfigFile) -> Result<(), ConfigError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for table in &file.job {
+        let Some(name) = &table.name else {
+            return Err(ConfigError::Invalid("a [[job]] has no name; add name = \"...\"".to_owned()));
+        };
+        let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) || name.len() > 100 {
+            return Err(ConfigError::Invalid(format!(
+                "the job name {name:?} is refused: use letters, digits, - _ and . (not first)"
+            )));
+        }
+        if !seen.insert(name) {
+            return Err(ConfigError::Invalid(format!("two jobs are called {name:?}; give one another name")));
+        }
+    }
+    Ok(())
+}
+
+fn choose(overrides: &Overrides, file: &ConfigFile) -> Result<Vec<JobTable>, ConfigError> {
+    if let Some(name) = &overrides.job {
+        let found = file.job.iter().find(|table| table.name.as_ref() == Some(name));
+        return match found {
+            Some(table) => Ok(vec![table.clone()]),
+            None => Err(ConfigError::Invalid(format!(
+                "there is no job {name:?} in the config; it has: {}",
+                file.job.iter().filter_map(|t| t.name.as_deref()).collect::<Vec<_>>().join(", ")
+            ))),
+        };
+    }
+    match (&overrides.source, &overrides.replica) {
+        (Some(_), Some(_)) => Ok(vec![JobTable::default()]),
+        (Some(_), None) | (None, Some(_)) if file.job.len() != 1 => Err(ConfigError::Invalid(
+            "both --source and --replica are needed to describe a mirror".to_owned(),
+        )),
+        _ if file.job.is_empty() => Err(ConfigError::Invalid(
+            "nothing to mirror: give --source DIR and --replica DIR, or a config file with a [[job]]"
+                .to_owned(),
+        )),
+        _ => Ok(file.job.clone()),
+    }
+}
+
+fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result<Settings, ConfigError> {
+    let label = table.name.as_deref().unwrap_or("the command line");
+    let needed = |what: &str| ConfigError::Invalid(format!("the job of {label} has no {what}"));
+    let interval = overrides.interval.or(table.interval).or(file.interval).unwrap_or(defaults::INTERVAL);
+    if interval.is_zero() {
+        return Err(ConfigError::Invalid("interval must be at least 1s".to_owned()));
+    }
+    let within = |key: &str, value: u64, least: u64, most: u64| {
+        usize::try_from(value).ok().filter(|_| (least..=most).contains(&value)).ok_or_else(|| {
+            ConfigError::Invalid(format!("{key} = {value} is out of range: {least} to {most}"))
+        })
+    };
+    let workers = overrides.max_workers.or(file.max_workers).unwrap_or(defaults::WORKERS);
+    let workers = match within("max_workers", workers, 0, MAX_WORKERS)? {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        workers => workers,
+    };
+    let batch = file.file_copy_batch_size.unwrap_or(defaults::BATCH_FILES);
+    let chunk = file.hashing_file_chunk_size.unwrap_or(defaults::CHUNK_BYTES);
+    Ok(Settings {
+        name: table.name.clone(),
+        source: overrides.source.clone().or_else(|| table.source.clone()).ok_or_else(|| needed("source"))?,
+        replica: overrides
+            .replica
+            .clone()
+            .or_else(|| table.replica.clone())
+            .ok_or_else(|| needed("replica"))?,
+        interval,
+        manifest: overrides.manifest.clone().or_else(|| table.manifest.clone()),
+        workers,
+        batch_files: within("file_copy_batch_size", batch, 1, MAX_BATCH_FILES)?,
+        chunk_bytes: within("hashing_file_chunk_size", chunk, 1, MAX_CHUNK_BYTES)?,
+        max_delete: overrides
+            .max_delete
+            .or(table.max_delete)
+            .or(file.max_delete)
+            .unwrap_or(MaxDelete::Percent(defaults::MAX_DELETE_PERCENT)),
+        durability: file.durability.unwrap_or_default(),
+        ignore_ctime: table.ignore_ctime.or(file.ignore_ctime).unwrap_or(false),
+        ignore_inode: table.ignore_inode.or(file.ignore_inode).unwrap_or(false),
+    })
+}

@@ -1,0 +1,87 @@
+//! The state folder: manifests, locks and the default log.
+
+use super::ConfigError;
+use super::paths::resolve;
+use md5::{Digest, Md5};
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// `$STATE_DIRECTORY` (as systemd sets it), else `/var/lib/twinfold` for root, else
+/// `$XDG_STATE_HOME/twinfold` (`~/.local/state/twinfold`).
+pub fn folder() -> Result<PathBuf, ConfigError> {
+    let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let folder = if let Some(list) = named("STATE_DIRECTORY") {
+        // systemd joins several with colons; the first is ours.
+        let first = list.as_bytes().split(|&b| b == b':').next().unwrap_or_default();
+        PathBuf::from(std::ffi::OsStr::from_bytes(first))
+    } else if rustix::process::geteuid().is_root() {
+        PathBuf::from("/var/lib/twinfold")
+    } else if let Some(state) = named("XDG_STATE_HOME") {
+        Path::new(&state).join("twinfold")
+    } else if let Some(home) = named("HOME") {
+        Path::new(&home).join(".local/state/twinfold")
+    } else {
+        let message = "there is no place for the manifest: set HOME or XDG_STATE_HOME, or use --manifest";
+        return Err(ConfigError::Invalid(message.to_owned()));
+    };
+    Ok(resolve(&folder)?)
+}
+
+/// Makes the state folder, for its owner only, if it is missing.
+pub fn create(folder: &Path) -> Result<(), ConfigError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
+        ConfigError::Invalid(format!(
+            "cannot make the state folder {}: {error}; name another place with --manifest and --log-file",
+            folder.display()
+        ))
+    })
+}
+
+/// Refuses a folder for state in which other users could plant or swap files.
+pub fn check(folder: &Path) -> Result<(), ConfigError> {
+    const OTHERS_WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    match fs::metadata(folder) {
+        Ok(found) if !found.is_dir() => {
+            Err(ConfigError::Invalid(format!("{} is not a folder", folder.display())))
+        }
+        Ok(found) if found.mode() & OTHERS_WRITE != 0 && found.mode() & STICKY == 0 => {
+            Err(ConfigError::Invalid(format!(
+                "others may write to {}, where the manifest or log would lie; run chmod go-w on it",
+                folder.display()
+            )))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(ConfigError::Invalid(format!(
+            "cannot use the folder {} for the manifest or log: {error}",
+            folder.display()
+        ))),
+    }
+}
+
+/// The file name of a job's manifest: the job's name, or, for a job from the command line, the
+/// source's last component and a digest of both roots.
+pub fn manifest_name(name: Option<&str>, source: &Path, replica: &Path) -> OsString {
+    if let Some(name) = name {
+        return OsString::from(format!("{name}.db"));
+    }
+    let mut hash = Md5::new();
+    hash.update(source.as_os_str().as_bytes());
+    hash.update([0]);
+    hash.update(replica.as_os_str().as_bytes());
+    let digest: [u8; 16] = hash.finalize().into();
+    let digest = &crate::model::Digest(digest).to_string()[..12];
+    let readable: String = source
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
+        .take(40)
+        .collect();
+    OsString::from(format!("{readable}-{digest}.db"))
+}

@@ -1,0 +1,299 @@
+//! Hash what must be known: both sides of the files in question are read and compared, many files
+//! of a batch hashed side by side.
+
+use crate::cancel::Cancel;
+use crate::clock;
+use crate::hash::{Stream, digest_many};
+use crate::model::{Digest, EntryPath, Kind, Problem, Stat, Timestamp};
+use crate::plan::decide::Knowledge;
+use crate::plan::planner::Question;
+use crate::store::{Fault, Folder, Store};
+use crate::transfer::{self, Interruption};
+use std::fs::File;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// How often a file that changes while it is read is read again.
+pub const TRIES: u32 = 4;
+
+/// Files up to this size are read as a whole, and hashed together with the others of their batch.
+pub const SMALL: u64 = 1 << 20;
+
+/// Bytes of small files a worker holds at a time.
+pub const BATCH_BYTES: u64 = 8 << 20;
+
+/// The folder last worked in: entries come in path order, so the next is likely there too.
+pub struct NearFolder<'s, S: Store> {
+    store: &'s S,
+    path: EntryPath,
+    folder: Option<Rc<S::Folder>>,
+}
+
+impl<'s, S: Store> NearFolder<'s, S> {
+    /// None opened yet.
+    pub fn new(store: &'s S) -> Self {
+        Self { store, path: EntryPath::root(), folder: None }
+    }
+
+    /// The folder that `path` lies in.
+    pub fn of(&mut self, path: &EntryPath) -> Result<Rc<S::Folder>, Fault> {
+        if let Some(folder) = &self.folder
+            && self.path.as_bytes() == path.parent_bytes()
+        {
+            return Ok(Rc::clone(folder));
+        }
+        let parent = path.parent();
+        let folder = Rc::new(self.store.folder(&parent)?);
+        self.path = parent;
+        self.folder = Some(Rc::clone(&folder));
+        Ok(folder)
+    }
+}
+
+/// Room for the contents of a batch's small files, used again from batch to batch.
+#[derive(Default)]
+pub struct Arena {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Arena {
+    /// Reads a file that should hold `size` bytes; `None`: it holds more or fewer.
+    pub fn read(&mut self, file: &File, size: u64) -> std::io::Result<Option<Range<usize>>> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let end = self.used + size;
+        if self.bytes.len() <= end {
+            self.bytes.resize((end + 1).next_power_of_two(), 0);
+        }
+        let read = transfer::read_whole(file, &mut self.bytes[self.used..=end])?;
+        Ok((read == size).then(|| {
+            let range = self.used..end;
+            self.used = end;
+            range
+        }))
+    }
+
+    /// What was read there.
+    pub fn get(&self, range: &Range<usize>) -> &[u8] {
+        &self.bytes[range.clone()]
+    }
+
+    /// Forgets what was read last.
+    pub fn release(&mut self, range: &Range<usize>) {
+        self.used = range.start;
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.used = 0;
+    }
+}
+
+/// Whether a file's figures before and after it was read say that it stood still.
+pub fn stood_still(before: &Stat, after: &Stat) -> bool {
+    before.fingerprint.size == after.fingerprint.size
+        && before.fingerprint.mtime == after.fingerprint.mtime
+        && before.fingerprint.ctime == after.fingerprint.ctime
+}
+
+/// What all workers of a comparison share.
+pub struct Comparison<'e, S: Store, R: Store> {
+    /// The tree that is mirrored.
+    pub source: &'e S,
+    /// The mirror.
+    pub replica: &'e R,
+    /// Bytes read at a time.
+    pub chunk_bytes: usize,
+    /// A request to stop.
+    pub cancel: &'e Cancel,
+}
+
+/// A comparison that went well but whose digest is still to be computed with the others.
+struct Pending {
+    index: usize,
+    content: Range<usize>,
+    source: Stat,
+    replica: Stat,
+    began: Timestamp,
+}
+
+enum Finding {
+    Known(Knowledge),
+    Pending { content: Range<usize>, source: Stat, replica: Stat, began: Timestamp },
+}
+
+impl<S: Store, R: Store> Comparison<'_, S, R> {
+    /// Answers a batch of questions, in their order.
+    pub fn answer(&self, questions: &[Question]) -> Vec<Knowledge> {
+        let mut source = NearFolder::new(self.source);
+        let mut replica = NearFolder::new(self.replica);
+        let mut arena = Arena::default();
+        let mut pending: Vec<Pending> = Vec::new();
+        let mut answers: Vec<Knowledge> = Vec::with_capacity(questions.len());
+        for (index, question) in questions.iter().enumerate() {
+            let finding = if self.cancel.requested() {
+                Finding::Known(Knowledge::Vanished)
+            } else {
+                self.examine(question, &mut source, &mut replica, &mut arena)
+            };
+            answers.push(match finding {
+                Finding::Known(knowledge) => knowledge,
+                Finding::Pending { content, source, replica, began } => {
+                    pending.push(Pending { index, content, source, replica, began });
+                    // Overwritten below, when the digests are there.
+                    Knowledge::Vanished
+                }
+            });
+        }
+        let contents: Vec<&[u8]> = pending.iter().map(|p| arena.get(&p.content)).collect();
+        for (pending, digest) in pending.iter().zip(digest_many(&contents)) {
+            let Pending { index, source, replica, began, .. } = *pending;
+            answers[index] = Knowledge::Same { source, replica, digest, began };
+        }
+        answers
+    }
+
+    fn examine(
+        &self,
+        question: &Question,
+        source: &mut NearFolder<'_, S>,
+        replica: &mut NearFolder<'_, R>,
+        arena: &mut Arena,
+    ) -> Finding {
+        let path = question.path();
+        let Some((scanned, _)) = question.stats() else { return Finding::Known(Knowledge::Vanished) };
+        let kind = scanned.kind();
+        let ours = match source.of(path) {
+            Ok(folder) => folder,
+            Err(fault) => return Finding::Known(source_fault(path, &fault)),
+        };
+        let theirs = match replica.of(path) {
+            Ok(folder) => folder,
+            Err(fault) => return Finding::Known(replica_fault(path, &fault)),
+        };
+        if kind == Kind::Symlink {
+            return Finding::Known(compare_links(path, &*ours, &*theirs));
+        }
+        for _ in 0..TRIES {
+            match self.compare_files(path, &*ours, &*theirs, arena) {
+                Ok(Some(finding)) => return finding,
+                Ok(None) => {}
+                Err(knowledge) => return Finding::Known(knowledge),
+            }
+        }
+        let cause = "it kept changing while it was read; the next run tries again";
+        Finding::Known(Knowledge::Failed(Problem::source(path, "read", cause)))
+    }
+
+    /// One comparison of two files; `None`: the source did not stand still.
+    fn compare_files(
+        &self,
+        path: &EntryPath,
+        ours: &S::Folder,
+        theirs: &R::Folder,
+        arena: &mut Arena,
+    ) -> Result<Option<Finding>, Knowledge> {
+        let at_source = |fault: Fault| source_fault(path, &fault);
+        let at_replica = |fault: Fault| replica_fault(path, &fault);
+        let began = clock::now();
+        let (source_file, source) = ours.open_file(path.name()).map_err(at_source)?;
+        let (replica_file, replica) = theirs.open_file(path.name()).map_err(at_replica)?;
+        let size = source.fingerprint.size;
+        if size != replica.fingerprint.size {
+            return Ok(Some(Finding::Known(Knowledge::Different)));
+        }
+        let failed_source = |error| at_source(Fault { action: "read", error });
+        let failed_replica = |error| at_replica(Fault { action: "read", error });
+        if size <= SMALL {
+            let Some(content) = arena.read(&source_file, size).map_err(failed_source)? else {
+                return Ok(None);
+            };
+            let found = arena.read(&replica_file, size).map_err(failed_replica)?;
+            let same = found.as_ref().is_some_and(|found| arena.get(&content) == arena.get(found));
+            if let Some(found) = &found {
+                arena.release(found);
+            }
+            if !stood_still(&source, &restat(&source_file).map_err(failed_source)?) {
+                arena.release(&content);
+                return Ok(None);
+            }
+            if !same {
+                arena.release(&content);
+                return Ok(Some(Finding::Known(Knowledge::Different)));
+            }
+            return Ok(Some(Finding::Pending { content, source, replica, began }));
+        }
+        let (mut x, mut y) = (vec![0; self.chunk_bytes], vec![0; self.chunk_bytes]);
+        let mut hash = Stream::new();
+        let same = transfer::same(&source_file, &replica_file, (&mut x, &mut y), self.cancel, |chunk| {
+            hash.update(chunk);
+        });
+        let same = match same {
+            Ok(same) => same,
+            Err(Interruption::Source(error)) => return Err(failed_source(error)),
+            Err(Interruption::Replica(error)) => return Err(failed_replica(error)),
+            Err(Interruption::Cancelled) => return Err(Knowledge::Vanished),
+        };
+        if !stood_still(&source, &restat(&source_file).map_err(failed_source)?) {
+            return Ok(None);
+        }
+        Ok(Some(Finding::Known(if same {
+            Knowledge::Same { source, replica, digest: hash.finish(), began }
+        } else {
+            Knowledge::Different
+        })))
+    }
+}
+
+/// The figures of an open file now.
+pub fn restat(file: &File) -> std::io::Result<Stat> {
+    crate::store::stat_of(file)
+}
+
+fn compare_links<S: Folder, R: Folder>(path: &EntryPath, ours: &S, theirs: &R) -> Knowledge {
+    let began = clock::now();
+    let read = || -> Result<_, Knowledge> {
+        let at_source = |fault: Fault| source_fault(path, &fault);
+        let at_replica = |fault: Fault| replica_fault(path, &fault);
+        let (source, target) = read_link(ours, path.name()).map_err(at_source)?;
+        let (replica, found) = read_link(theirs, path.name()).map_err(at_replica)?;
+        Ok((source, target, replica, found))
+    };
+    match read() {
+        Ok((source, target, replica, found)) if target == found => {
+            Knowledge::Same { source, replica, digest: digest_of(&target), began }
+        }
+        Ok(_) => Knowledge::Different,
+        Err(knowledge) => knowledge,
+    }
+}
+
+/// The figures and the text of a link: its target cannot change but by replacing the link.
+pub fn read_link<F: Folder>(folder: &F, name: &[u8]) -> Result<(Stat, Vec<u8>), Fault> {
+    let gone = || Fault { action: "read the link", error: std::io::ErrorKind::NotFound.into() };
+    let stat = folder.stat(name)?.ok_or_else(gone)?;
+    Ok((stat, folder.read_link(name)?))
+}
+
+/// The digest of one content in memory.
+pub fn digest_of(content: &[u8]) -> Digest {
+    let mut hash = Stream::new();
+    hash.update(content);
+    hash.finish()
+}
+
+fn source_fault(path: &EntryPath, fault: &Fault) -> Knowledge {
+    if fault.is_absence() {
+        Knowledge::Vanished
+    } else {
+        Knowledge::Failed(Problem::source(path, fault.action, &fault.error))
+    }
+}
+
+fn replica_fault(path: &EntryPath, fault: &Fault) -> Knowledge {
+    if fault.is_absence() {
+        Knowledge::Vanished
+    } else {
+        Knowledge::Failed(Problem::replica(path, fault.action, &fault.error))
+    }
+}

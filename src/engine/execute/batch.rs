@@ -1,0 +1,159 @@
+//! One batch on one worker: stage all, hash all, make all durable, publish each, say what is true.
+
+use super::stage::{Content, Prepared, Stager};
+use super::{Outcome, Site};
+use crate::config::file::Durability;
+use crate::engine::content::Arena;
+use crate::hash::digest_many;
+use crate::model::operation::End;
+use crate::model::record::is_racy;
+use crate::model::{Change, Digest, Done, Operation, Problem, Record, Verb};
+use crate::store::{Fault, Folder, Store, Target};
+use std::cell::RefCell;
+use std::time::Instant;
+
+thread_local! {
+    /// Kept from batch to batch: fresh memory costs a page fault every 4 KiB.
+    static ARENA: RefCell<Arena> = RefCell::default();
+}
+
+/// Carries out a batch of operations that are no folders and no deletes.
+pub(super) fn carry_out<S: Store, R: Store>(site: &Site<'_, S, R>, batch: &[&Operation]) -> Vec<Outcome> {
+    ARENA.with_borrow_mut(|arena| {
+        arena.clear();
+        with_arena(site, batch, arena)
+    })
+}
+
+fn with_arena<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    batch: &[&Operation],
+    arena: &mut Arena,
+) -> Vec<Outcome> {
+    let started = Instant::now();
+    let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match Stager::new(site, batch.len()) {
+        Ok(mut stager) => batch.iter().map(|operation| stager.prepare(operation, arena)).collect(),
+        Err(fault) => batch.iter().map(|operation| Err(failure(operation, &fault))).collect(),
+    };
+    // Unlinking what nobody waits for is quick; making it durable might not be.
+    let verdict =
+        if site.cancel.requested() { Err(None) } else { make_durable(site, &prepared).map_err(Some) };
+    let digests = digests(&prepared, arena);
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for ((operation, prepared), digest) in batch.iter().zip(prepared.drain(..)).zip(digests) {
+        let mut aside = None;
+        let mut found = digest;
+        let end = match (prepared, &verdict) {
+            (Err(end), _) => end,
+            (Ok(prepared), Err(refusal)) => {
+                prepared.discard();
+                refusal.as_ref().map_or(End::Skipped, |fault| failure(operation, fault))
+            }
+            (Ok(prepared), Ok(())) => {
+                found = found.or(operation.content.map(|(digest, _)| digest));
+                match publish(site, operation, &prepared, digest) {
+                    Ok(change) => {
+                        aside = prepared.temporary().filter(|_| operation.displaces).cloned();
+                        End::Made(Some(change))
+                    }
+                    Err(end) => {
+                        prepared.discard();
+                        end
+                    }
+                }
+            }
+        };
+        let bytes = if matches!(end, End::Made(_)) { operation.bytes() } else { 0 };
+        let done = Done {
+            path: operation.path.clone(),
+            verb: operation.verb,
+            end,
+            bytes,
+            digest: found,
+            took: std::time::Duration::ZERO,
+            silent: false,
+        };
+        outcomes.push(Outcome { done, aside, displaces: operation.displaces });
+    }
+    let share = started.elapsed() / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+    for outcome in &mut outcomes {
+        outcome.done.took = share;
+    }
+    outcomes
+}
+
+/// One syncfs for all that the batch staged. An error is final: a second call would lie.
+fn make_durable<S: Store, R: Store, E>(
+    site: &Site<'_, S, R>,
+    prepared: &[Result<Prepared<R::Folder>, E>],
+) -> Result<(), Fault> {
+    let staged = prepared.iter().flatten().any(|prepared| prepared.temporary().is_some());
+    if staged && site.durability == Durability::Batch { site.replica.make_durable() } else { Ok(()) }
+}
+
+/// The digest of each prepared content; those in memory are hashed side by side.
+fn digests<F: Folder>(prepared: &[Result<Prepared<F>, End>], arena: &Arena) -> Vec<Option<Digest>> {
+    let in_memory = |prepared: &Result<Prepared<F>, End>| match prepared.as_ref().map(Prepared::content) {
+        Ok(Content::InArena(range)) => Some(range.clone()),
+        _ => None,
+    };
+    let ranges: Vec<_> = prepared.iter().filter_map(in_memory).collect();
+    let contents: Vec<&[u8]> = ranges.iter().map(|range| arena.get(range)).collect();
+    let mut hashed = digest_many(&contents).into_iter();
+    prepared
+        .iter()
+        .map(|prepared| match prepared.as_ref().map(Prepared::content) {
+            Ok(Content::InArena(_)) => hashed.next(),
+            Ok(Content::Hashed(digest)) => Some(*digest),
+            Ok(Content::None) | Err(_) => None,
+        })
+        .collect()
+}
+
+/// Gives a staged entry its name (or mends one in place) and returns what is true then.
+fn publish<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    operation: &Operation,
+    prepared: &Prepared<R::Folder>,
+    digest: Option<Digest>,
+) -> Result<Change, End> {
+    let path = &operation.path;
+    let failed = |fault: Fault| failure(operation, &fault);
+    let (source, began) = (prepared.source(), prepared.began());
+    let folder = prepared.folder();
+    let replica = if let Some(temporary) = prepared.temporary() {
+        if let (Verb::Copy, Some((known, _)), Some(found)) = (operation.verb, operation.content, digest)
+            && known != found
+            && source.fingerprint
+                == operation.source.map_or(source.fingerprint, |scanned| scanned.fingerprint)
+        {
+            let cause = "its bytes are not those the manifest knows, though its size, times and inode say \
+                         that it did not change: it may be damaged. If it is right as it is, touch it";
+            return Err(End::Failed(Problem::source(path, "copy", cause)));
+        }
+        let target = match &operation.replica {
+            _ if operation.displaces => Target::Exchange,
+            None => Target::Absent,
+            Some(planned) => Target::Replace(planned),
+        };
+        folder.publish(temporary, path.name(), target).map_err(failed)?;
+        folder.stat(path.name()).map_err(failed)?.ok_or(End::Vanished)?
+    } else {
+        let planned = operation.replica.as_ref().ok_or(End::Vanished)?;
+        let desired = site.rights.desired(source);
+        let (replica, applied) = match folder.set_metadata(path.name(), planned, &desired) {
+            Err(fault) if fault.is_absence() => return Err(End::Vanished),
+            result => result.map_err(failed)?,
+        };
+        site.note_owner(applied);
+        replica
+    };
+    let content = digest.map(|digest| (digest, began)).or(operation.content);
+    let racy = prepared.never_still() || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
+    Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))
+}
+
+/// A step on the replica's side that failed.
+pub(super) fn failure(operation: &Operation, fault: &Fault) -> End {
+    End::Failed(Problem::replica(&operation.path, fault.action, &fault.error))
+}

@@ -1,0 +1,62 @@
+//! Deletes: deepest first, each looked at once more before it goes.
+
+use super::Site;
+use super::asides::{Asides, Whereabouts};
+use crate::engine::content::NearFolder;
+use crate::error::Error;
+use crate::model::operation::End;
+use crate::model::{Change, Done, EntryPath, Operation, Problem};
+use crate::plan::Plan;
+use crate::store::{Fault, Folder, Store};
+use std::time::Instant;
+
+/// Carries out the plan's deletes and removes litter, in transactions of a batch each.
+pub(super) fn carry_out<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    plan: &Plan,
+    asides: &Asides,
+    record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut near = NearFolder::new(site.replica);
+    let mut dones = Vec::new();
+    let litter = plan.litter.iter().rev().map(|operation| (operation, true));
+    let deletes = plan.deletes.iter().rev().map(|operation| (operation, false));
+    for (operation, silent) in litter.chain(deletes) {
+        if site.cancel.requested() {
+            break;
+        }
+        let started = Instant::now();
+        let end = match asides.whereabouts(&operation.path) {
+            Whereabouts::Kept => continue,
+            Whereabouts::InPlace => remove(&mut near, operation, &operation.path),
+            Whereabouts::Aside(actual) => remove(&mut near, operation, &actual),
+        };
+        let silent = silent && !matches!(end, End::Failed(_));
+        dones.push(Done {
+            path: operation.path.clone(),
+            verb: operation.verb,
+            end,
+            bytes: 0,
+            digest: None,
+            took: started.elapsed(),
+            silent,
+        });
+        if dones.len() >= site.batch_files {
+            record(std::mem::take(&mut dones))?;
+        }
+    }
+    record(dones)
+}
+
+fn remove<R: Store>(near: &mut NearFolder<'_, R>, operation: &Operation, actual: &EntryPath) -> End {
+    let removed = || -> Result<bool, Fault> {
+        let folder = near.of(actual)?;
+        // A delete is planned from what the replica's walk saw; there is always something.
+        operation.replica.as_ref().map_or(Ok(false), |planned| folder.remove(actual.name(), planned))
+    }();
+    match removed {
+        Ok(_) => End::Made(Some(Change::Forget(operation.path.clone()))),
+        Err(fault) if fault.is_absence() => End::Made(Some(Change::Forget(operation.path.clone()))),
+        Err(fault) => End::Failed(Problem::replica(&operation.path, fault.action, &fault.error)),
+    }
+}

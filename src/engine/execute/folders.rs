@@ -1,0 +1,140 @@
+//! Folders: made and opened up before anything goes into them, their metadata put right at the end.
+
+use super::Site;
+use super::asides::Asides;
+use crate::engine::content::NearFolder;
+use crate::engine::report::Tally;
+use crate::error::Error;
+use crate::model::operation::End;
+use crate::model::record::is_racy;
+use crate::model::{Change, Done, EntryPath, Problem, Record, Verb};
+use crate::monitor::Monitor;
+use crate::plan::FolderTask;
+use crate::plan::desired::Desired;
+use crate::store::{Fault, Folder, Staging, Store, Target, TemporaryName};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Folders that could not be made or opened: nothing is done in or below them.
+#[derive(Debug, Default)]
+pub(super) struct FailedFolders(Vec<EntryPath>);
+
+impl FailedFolders {
+    /// Whether `path` is one of them or lies in one.
+    pub(super) fn cover(&self, path: &EntryPath) -> bool {
+        self.0.iter().any(|folder| path == folder || path.is_below(folder))
+    }
+}
+
+/// The owner's bits that working in a folder needs, unless one is root.
+const OWNER_ALL: u32 = 0o700;
+
+/// Makes new folders, which only their owner may enter until they are finished, and narrows
+/// existing ones that are to become less open, before new content goes into them.
+pub(super) fn prepare<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    tasks: &[Arc<FolderTask>],
+    asides: &mut Asides,
+    tally: &mut Tally,
+    monitor: &dyn Monitor,
+) -> FailedFolders {
+    let mut failed = FailedFolders::default();
+    let mut near = NearFolder::new(site.replica);
+    for task in tasks {
+        if site.cancel.requested() || failed.cover(&task.path) {
+            continue;
+        }
+        let result = if task.replica.is_none() { make(task, &mut near, asides) } else { open_up(site, task) };
+        if let Err(fault) = result {
+            tally.problem(Problem::replica(&task.path, fault.action, &fault.error), monitor);
+            if task.displaces {
+                asides.kept(&task.path);
+            }
+            failed.0.push(task.path.clone());
+        }
+    }
+    failed
+}
+
+fn make<R: Store>(task: &FolderTask, near: &mut NearFolder<'_, R>, asides: &mut Asides) -> Result<(), Fault> {
+    let temporary =
+        TemporaryName::fresh(1).map_err(|error| Fault { action: "name a temporary for", error })?;
+    let temporary = &temporary[0];
+    let parent = near.of(&task.path)?;
+    parent.stage_other(temporary, Staging::Folder)?;
+    let target = if task.displaces { Target::Exchange } else { Target::Absent };
+    if let Err(fault) = parent.publish(temporary, task.path.name(), target) {
+        // A leftover is litter that the next run removes.
+        let _ = parent.discard(temporary);
+        return Err(fault);
+    }
+    if task.displaces {
+        asides.moved(&task.path, temporary.as_bytes());
+    }
+    Ok(())
+}
+
+/// Takes away at once what the folder is to lose, and gives a user who is not root what working in
+/// it needs; the rest comes at the end.
+fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<(), Fault> {
+    let Some(now) = &task.replica else { return Ok(()) };
+    let desired = site.rights.desired(&task.source);
+    let mut interim = now.fingerprint.mode & desired.mode.unwrap_or(now.fingerprint.mode);
+    if site.rights.uid != 0 {
+        interim |= OWNER_ALL;
+    }
+    if interim == now.fingerprint.mode {
+        return Ok(());
+    }
+    let folder = site.replica.folder(&task.path)?;
+    let desired = Desired { mode: Some(interim), uid: None, gid: None, mtime: now.fingerprint.mtime };
+    folder.set_own(&desired).map(drop)
+}
+
+/// Folders recorded in one transaction.
+const TOGETHER: usize = 256;
+
+/// Gives every folder its metadata, deepest first, and records what is so then.
+pub(super) fn finish<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    tasks: &[Arc<FolderTask>],
+    failed: &FailedFolders,
+    record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut dones = Vec::new();
+    for task in tasks.iter().rev() {
+        if site.cancel.requested() {
+            break;
+        }
+        if failed.cover(&task.path) {
+            continue;
+        }
+        let started = Instant::now();
+        let end = match finish_one(site, task) {
+            Ok(record) => End::Made(Some(Change::Put(record))),
+            Err(fault) => End::Failed(Problem::replica(&task.path, fault.action, &fault.error)),
+        };
+        // Putting times back is no operation of its own, but it is recorded like one.
+        let verb = task.verb.unwrap_or(Verb::Metadata);
+        let (path, took) = (task.path.clone(), started.elapsed());
+        let silent = task.verb.is_none() && matches!(end, End::Made(_));
+        let took = if silent { Duration::ZERO } else { took };
+        dones.push(Done { path, verb, end, bytes: 0, digest: None, took, silent });
+        if dones.len() == TOGETHER {
+            record(std::mem::take(&mut dones))?;
+        }
+    }
+    record(dones)
+}
+
+fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<Record, Fault> {
+    let folder = site.replica.folder(&task.path)?;
+    let desired = site.rights.desired(&task.source);
+    let mut now = folder.own_stat()?;
+    if !desired.met(&now) {
+        site.note_owner(folder.set_own(&desired)?);
+        now = folder.own_stat()?;
+    }
+    let racy = is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
+    Ok(Record::new(task.path.clone(), &task.source, &now, None, racy))
+}

@@ -1,0 +1,302 @@
+//! Reading one entry from the source and making its counterpart under a temporary name.
+
+use super::Site;
+use super::batch::failure;
+use crate::clock;
+use crate::config::file::Durability;
+use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_link, restat, stood_still};
+use crate::hash::Stream;
+use crate::model::operation::End;
+use crate::model::{Digest, Kind, Operation, Problem, Stat, Timestamp, Verb};
+use crate::store::{Applied, Fault, Folder, Staging, Store, TemporaryName};
+use crate::transfer::{self, Interruption};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+/// An entry that is ready to be published (or mended, where nothing had to be staged).
+pub(super) struct Prepared<F: Folder> {
+    folder: Rc<F>,
+    temporary: Option<TemporaryName>,
+    content: Content,
+    source: Stat,
+    began: Timestamp,
+    never_still: bool,
+}
+
+/// What is known of a prepared entry's content.
+pub(super) enum Content {
+    /// It has none, or the plan knows it.
+    None,
+    /// It is in memory, to be hashed with the others.
+    InArena(Range<usize>),
+    /// It was hashed as it passed.
+    Hashed(Digest),
+}
+
+impl<F: Folder> Prepared<F> {
+    pub(super) fn folder(&self) -> &F {
+        &self.folder
+    }
+
+    pub(super) fn temporary(&self) -> Option<&TemporaryName> {
+        self.temporary.as_ref()
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The source's figures when it was read.
+    pub(super) fn source(&self) -> &Stat {
+        &self.source
+    }
+
+    /// When reading began.
+    pub(super) fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// The source changed during every reading, though two of them agreed.
+    pub(super) fn never_still(&self) -> bool {
+        self.never_still
+    }
+
+    /// Removes what was staged; a leftover is litter that the next run removes.
+    pub(super) fn discard(&self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = self.folder.discard(temporary);
+        }
+    }
+}
+
+/// Prepares one entry after the other, in path order.
+pub(super) struct Stager<'s, S: Store, R: Store> {
+    site: &'s Site<'s, S, R>,
+    source: NearFolder<'s, S>,
+    replica: NearFolder<'s, R>,
+    names: std::vec::IntoIter<TemporaryName>,
+}
+
+/// One reading of a source file.
+struct Reading {
+    content: Content,
+    source: Stat,
+    began: Timestamp,
+    still: bool,
+}
+
+impl<'s, S: Store, R: Store> Stager<'s, S, R> {
+    pub(super) fn new(site: &'s Site<'s, S, R>, entries: usize) -> Result<Self, Fault> {
+        let names =
+            TemporaryName::fresh(entries).map_err(|error| Fault { action: "name a temporary for", error })?;
+        Ok(Self {
+            site,
+            source: NearFolder::new(site.source),
+            replica: NearFolder::new(site.replica),
+            names: names.into_iter(),
+        })
+    }
+
+    pub(super) fn prepare(
+        &mut self,
+        operation: &Operation,
+        arena: &mut Arena,
+    ) -> Result<Prepared<R::Folder>, End> {
+        if self.site.cancel.requested() {
+            return Err(End::Skipped);
+        }
+        let folder = self.replica.of(&operation.path).map_err(|fault| failure(operation, &fault))?;
+        if operation.verb == Verb::Metadata {
+            let source = operation.source.ok_or(End::Vanished)?;
+            let began = operation.content.map_or(self.site.began, |(_, began)| began);
+            let content = Content::None;
+            return Ok(Prepared { folder, temporary: None, content, source, began, never_still: false });
+        }
+        let ours = self.source.of(&operation.path).map_err(|fault| unread(operation, &fault))?;
+        // One name an entry was asked for.
+        let temporary = self.names.next().ok_or(End::Skipped)?;
+        let staged = if operation.verb == Verb::Copy {
+            self.stage_file(operation, &*ours, &*folder, &temporary, arena)
+        } else {
+            self.stage_other(operation, &*ours, &*folder, &temporary)
+        };
+        match staged {
+            Ok(Reading { content, source, began, still }) => {
+                let temporary = Some(temporary);
+                Ok(Prepared { folder, temporary, content, source, began, never_still: !still })
+            }
+            Err(end) => {
+                // A leftover is litter that the next run removes.
+                let _ = folder.discard(&temporary);
+                Err(end)
+            }
+        }
+    }
+
+    fn stage_file(
+        &self,
+        operation: &Operation,
+        ours: &S::Folder,
+        theirs: &R::Folder,
+        temporary: &TemporaryName,
+        arena: &mut Arena,
+    ) -> Result<Reading, End> {
+        let failed = |fault: Fault| failure(operation, &fault);
+        let mut staged: Option<File> = None;
+        let mut before: Option<(u64, Digest)> = None;
+        for _ in 0..TRIES {
+            let Some(reading) =
+                self.read_once(operation, ours, arena, |small| match (&mut staged, small) {
+                    (_, true) => Ok(None),
+                    (Some(file), false) => {
+                        file.set_len(0)
+                            .and_then(|()| file.rewind())
+                            .map_err(|error| Fault { action: "write", error })?;
+                        file.try_clone().map(Some).map_err(|error| Fault { action: "write", error })
+                    }
+                    (none, false) => {
+                        let file = theirs.stage_file(temporary)?;
+                        let twin = file.try_clone().map_err(|error| Fault { action: "write", error })?;
+                        *none = Some(twin);
+                        Ok(Some(file))
+                    }
+                })?
+            else {
+                continue;
+            };
+            // What never stands still is taken when two readings of one length agree.
+            let agrees = !reading.still && {
+                let digest = match &reading.content {
+                    Content::InArena(range) => digest_of(arena.get(range)),
+                    Content::Hashed(digest) => *digest,
+                    Content::None => return Err(End::Skipped),
+                };
+                let now = Some((reading.source.fingerprint.size, digest));
+                std::mem::replace(&mut before, now) == now
+            };
+            if !reading.still && !agrees {
+                continue;
+            }
+            let file = match (staged, &reading.content) {
+                (Some(file), Content::Hashed(_)) => file,
+                (staged, _) => {
+                    let file = match staged {
+                        Some(file) => file,
+                        None => theirs.stage_file(temporary).map_err(failed)?,
+                    };
+                    if let Content::InArena(range) = &reading.content {
+                        write_all(&file, arena.get(range)).map_err(failed)?;
+                    }
+                    file
+                }
+            };
+            let applied =
+                theirs.finish_file(&file, &self.site.rights.desired(&reading.source)).map_err(failed)?;
+            self.site.note_owner(applied);
+            if self.site.durability == Durability::File {
+                file.sync_all().map_err(|error| failed(Fault { action: "make durable (fsync)", error }))?;
+            }
+            return Ok(reading);
+        }
+        let cause =
+            "it kept changing while it was read; the replica keeps what it had, and the next run tries again";
+        Err(End::Failed(Problem::source(&operation.path, "copy", cause)))
+    }
+
+    /// Reads the source file once, a small one into the arena, a large one straight into the file
+    /// that `sink` gives. `None`: its length changed meanwhile.
+    fn read_once(
+        &self,
+        operation: &Operation,
+        ours: &S::Folder,
+        arena: &mut Arena,
+        sink: impl FnOnce(bool) -> Result<Option<File>, Fault>,
+    ) -> Result<Option<Reading>, End> {
+        let began = clock::now();
+        let unread = |fault: Fault| unread(operation, &fault);
+        let unread_io = |error| unread(Fault { action: "read", error });
+        let (file, source) = ours.open_file(operation.path.name()).map_err(unread)?;
+        let size = source.fingerprint.size;
+        let small = size <= SMALL;
+        let sink = sink(small).map_err(|fault| failure(operation, &fault))?;
+        let content = match sink {
+            None => match arena.read(&file, size).map_err(unread_io)? {
+                Some(range) => Content::InArena(range),
+                None => return Ok(None),
+            },
+            Some(sink) => {
+                let mut hash = Stream::new();
+                let mut buffer = vec![0; self.site.chunk_bytes];
+                let copied =
+                    transfer::copy(&file, &sink, &mut buffer, self.site.cancel, |chunk| hash.update(chunk));
+                match copied {
+                    Ok(copied) if copied == size => Content::Hashed(hash.finish()),
+                    Ok(_) => return Ok(None),
+                    Err(Interruption::Source(error)) => return Err(unread_io(error)),
+                    Err(Interruption::Replica(error)) => {
+                        return Err(failure(operation, &Fault { action: "write", error }));
+                    }
+                    Err(Interruption::Cancelled) => return Err(End::Skipped),
+                }
+            }
+        };
+        let still = stood_still(&source, &restat(&file).map_err(unread_io)?);
+        Ok(Some(Reading { content, source, began, still }))
+    }
+
+    fn stage_other(
+        &self,
+        operation: &Operation,
+        ours: &S::Folder,
+        theirs: &R::Folder,
+        temporary: &TemporaryName,
+    ) -> Result<Reading, End> {
+        let failed = |fault: Fault| failure(operation, &fault);
+        let unread = |fault: Fault| unread(operation, &fault);
+        let name = operation.path.name();
+        let began = clock::now();
+        let source = ours.stat(name).map_err(unread)?.ok_or(End::Vanished)?;
+        if Some(source.kind()) != operation.source.map(|scanned| scanned.kind()) {
+            let cause = "it became another kind of entry since it was scanned; the next run brings it over";
+            return Err(End::Failed(Problem::source(&operation.path, "create", cause)));
+        }
+        let content = if source.kind() == Kind::Symlink {
+            let (_, target) = read_link(ours, name).map_err(unread)?;
+            theirs.stage_other(temporary, Staging::Symlink(&target)).map_err(failed)?;
+            Content::Hashed(digest_of(&target))
+        } else {
+            theirs.stage_other(temporary, Staging::Special(&source)).map_err(failed)?;
+            Content::None
+        };
+        let made = theirs.stat(temporary.as_bytes()).map_err(failed)?.ok_or(End::Vanished)?;
+        let desired = self.site.rights.desired(&source);
+        let (_, applied) = theirs.set_metadata(temporary.as_bytes(), &made, &desired).map_err(failed)?;
+        self.site.note_owner(applied);
+        Ok(Reading { content, source, began, still: true })
+    }
+}
+
+impl<S: Store, R: Store> Site<'_, S, R> {
+    /// Remembers, for one warning a run, that an owner could not be kept.
+    pub(super) fn note_owner(&self, applied: Applied) {
+        if applied.owner_lost {
+            self.owner_lost.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_all(mut file: &File, bytes: &[u8]) -> Result<(), Fault> {
+    file.write_all(bytes).map_err(|error| Fault { action: "write", error })
+}
+
+/// A step on the source's side that failed; what went away meanwhile is no problem.
+fn unread(operation: &Operation, fault: &Fault) -> End {
+    if fault.is_absence() {
+        End::Vanished
+    } else {
+        End::Failed(Problem::source(&operation.path, fault.action, &fault.error))
+    }
+}

@@ -1,0 +1,14 @@
+//! Floor 3: the one place that wires decisions to edges.
+//!
+//! [`run::sync`] reads like the way of the data: scan source and replica, join them with the
+//! manifest, hash what must be known, decide, plan, pass the gate, execute in batches, commit.
+
+pub mod daemon;
+pub mod job;
+pub mod report;
+pub mod run;
+
+mod content;
+mod execute;
+mod observe;
+mod workers;

@@ -1,0 +1,103 @@
+//! The two walks, each in a thread of its own, as streams of entries.
+
+use crate::cancel::Cancel;
+use crate::error::Error;
+use crate::model::{Entry, Seen, Side};
+use crate::store::local::LocalStore;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::thread::Scope;
+
+/// Entries handed over at a time, and how many such chunks may wait.
+const CHUNK: usize = 1024;
+const CHUNKS: usize = 4;
+
+enum Message {
+    Entries(Vec<Entry>),
+    /// The walk saw everything. A channel that closes without this was not seen to its end.
+    End,
+    RootLost(String),
+}
+
+/// The entries of one tree in path order, as its walker finds them.
+pub struct EntryStream<'a> {
+    side: Side,
+    cancel: &'a Cancel,
+    receiver: Receiver<Message>,
+    chunk: std::vec::IntoIter<Entry>,
+    ended: bool,
+}
+
+/// Starts walking `store` in a thread of `scope`; nothing at all where there is no store.
+pub fn walk<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    side: Side,
+    store: Option<&'env LocalStore>,
+    cancel: &'env Cancel,
+) -> EntryStream<'env> {
+    let (sender, receiver) = bounded(CHUNKS);
+    match store {
+        Some(store) => drop(scope.spawn(move || produce(store, cancel, &sender))),
+        // The channel has room: it is new.
+        None => drop(sender.send(Message::End)),
+    }
+    EntryStream { side, cancel, receiver, chunk: Vec::new().into_iter(), ended: false }
+}
+
+/// A failed send means that the join has ended already, so the walk may as well.
+fn produce(store: &LocalStore, cancel: &Cancel, sender: &Sender<Message>) {
+    let mut walk = store.walk(cancel);
+    let Some(root) = walk.next() else {
+        let _ = sender.send(Message::RootLost("it is gone".to_owned()));
+        return;
+    };
+    if let Seen::Unlisted(_, cause) | Seen::Unreadable(cause) = root.seen {
+        let _ = sender.send(Message::RootLost(cause));
+        return;
+    }
+    let mut chunk = Vec::with_capacity(CHUNK);
+    chunk.push(root);
+    for entry in walk {
+        chunk.push(entry);
+        if chunk.len() == CHUNK {
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+            if sender.send(Message::Entries(full)).is_err() {
+                return;
+            }
+        }
+    }
+    if !cancel.requested() && sender.send(Message::Entries(chunk)).is_ok() {
+        let _ = sender.send(Message::End);
+    }
+}
+
+impl Iterator for EntryStream<'_> {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.chunk.next() {
+                return Some(Ok(entry));
+            }
+            if self.ended {
+                return None;
+            }
+            match self.receiver.recv() {
+                Ok(Message::Entries(entries)) => self.chunk = entries.into_iter(),
+                Ok(Message::End) => self.ended = true,
+                Ok(Message::RootLost(cause)) => {
+                    self.ended = true;
+                    return Some(Err(Error::RootUnlisted { side: self.side, cause }));
+                }
+                Err(_) => {
+                    self.ended = true;
+                    let error = if self.cancel.requested() {
+                        Error::Interrupted
+                    } else {
+                        Error::WalkBroken(self.side)
+                    };
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}

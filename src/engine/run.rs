@@ -1,0 +1,334 @@
+//! One run from its first look to its last row.
+
+use super::content::{BATCH_BYTES, Comparison, SMALL};
+use super::execute::{Site, execute};
+use super::job::Job;
+use super::observe;
+use super::report::{Report, Tally};
+use super::workers::{Window, Workers};
+use crate::cancel::Cancel;
+use crate::clock;
+use crate::error::Error;
+use crate::lock::RunLock;
+use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunFigures, RunKind};
+use crate::model::{Change, Kind, Record, Side};
+use crate::monitor::{Amount, Monitor, Phase};
+use crate::plan::Plan;
+use crate::plan::decide::{Knowledge, Rules};
+use crate::plan::gate::{Approved, approve};
+use crate::plan::join::{Join, Joined};
+use crate::plan::planner::{Census, Planner, Question, Step};
+use crate::store::local::LocalStore;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Brings the replica into step, once.
+///
+/// # Errors
+/// Only what stops the run as a whole; what goes wrong with one entry is in the report.
+pub fn sync(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -> Result<Report, Error> {
+    match attempt(job, lock, cancel, monitor) {
+        Err(Error::Manifest(error)) if error.is_damage() => {
+            let aside = Manifest::set_aside(lock, &job.manifest, &clock::file_stamp(clock::now()))?;
+            monitor.warning(&format!(
+                "{error}; it was set aside as {} and is being rebuilt from both trees",
+                aside.display()
+            ));
+            attempt(job, lock, cancel, monitor)
+        }
+        result => result,
+    }
+}
+
+/// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
+pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(Approved, Report), Error> {
+    let started = Instant::now();
+    let reader = match Reader::open(&job.manifest) {
+        Ok(reader) => Some(reader),
+        Err(ManifestError::Missing { .. }) => None,
+        // A sync would set it aside and adopt the replica.
+        Err(error) if error.is_damage() => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(reader) = &reader {
+        reader.check_job(&job.roots())?;
+    }
+    let (source, replica) = job.look_at_trees()?;
+    if replica.is_none() && reader.as_ref().is_some_and(|reader| reader.knows_entries().unwrap_or(true)) {
+        return Err(job.replica_gone());
+    }
+    let workers = Workers::new(job.settings.workers)?;
+    let rules = job.rules(&source, clock::now());
+    let rows = reader.iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| Ok(row?));
+    let scan = Scan { job, source: &source, replica: replica.as_ref(), rules: &rules, cancel };
+    let (plan, census, _) = scan.plan(rows, &workers, &mut |_| Ok(()), monitor)?;
+    let mut tally = Tally::default();
+    for problem in &plan.problems {
+        tally.problem(problem.clone(), monitor);
+    }
+    let approved = approve(plan, &census, job.settings.max_delete);
+    for (verb, path, bytes) in approved.plan().operations() {
+        tally.assume(verb, bytes);
+        monitor.planned(verb, path, bytes);
+    }
+    let report = Report {
+        run: None,
+        tally,
+        census,
+        held: approved.held(),
+        held_deletes: approved.held_deletes().to_vec(),
+        interrupted: false,
+        elapsed: started.elapsed(),
+    };
+    Ok((approved, report))
+}
+
+fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -> Result<Report, Error> {
+    let started = Instant::now();
+    let began = clock::now();
+    let opened = Manifest::open(lock, &job.manifest, &job.roots(), began, &clock::file_stamp(began))?;
+    if let Some((aside, cause)) = &opened.set_aside {
+        monitor.warning(&format!(
+            "the manifest {} is damaged ({cause}); it was set aside as {} and is being rebuilt from both trees",
+            job.manifest.display(),
+            aside.display()
+        ));
+    }
+    let manifest = opened.manifest;
+    let trees = job.open_trees(!manifest.knows_entries()?)?;
+    let workers = Workers::new(job.settings.workers)?;
+    let run = manifest.begin_run(RunKind::Sync, began)?;
+    monitor.begun(run);
+    let mut report = Report {
+        run: Some(run),
+        tally: Tally::default(),
+        census: Census::default(),
+        held: None,
+        held_deletes: Vec::new(),
+        interrupted: false,
+        elapsed: started.elapsed(),
+    };
+    let rules = job.rules(&trees.source, began);
+    let scan = Scan { job, source: &trees.source, replica: Some(&trees.replica), rules: &rules, cancel };
+    let outcome = scan.bring_into_step(&trees.replica, &manifest, &workers, &mut report, monitor);
+    report.elapsed = started.elapsed();
+    report.interrupted = matches!(outcome, Err(Error::Interrupted));
+    let mut figures = report.figures();
+    if let Err(error) = &outcome
+        && !report.interrupted
+    {
+        note_failure(&mut figures, error);
+    }
+    let held = report.held_deletes.iter().map(|operation| &operation.path);
+    let noted = manifest.finish_run(run, clock::now(), &figures, &report.tally.problems, held);
+    match outcome {
+        Ok(()) | Err(Error::Interrupted) => {
+            noted?;
+            Ok(report)
+        }
+        // What stopped the run says more than that it could not be noted.
+        Err(error) => Err(error),
+    }
+}
+
+fn note_failure(figures: &mut RunFigures, error: &Error) {
+    "failed".clone_into(&mut figures.result);
+    figures.exit_code = error.exit_code().number();
+    figures.message = Some(error.to_string());
+}
+
+/// What a scan needs to know.
+struct Scan<'e> {
+    job: &'e Job,
+    source: &'e LocalStore,
+    replica: Option<&'e LocalStore>,
+    rules: &'e Rules,
+    cancel: &'e Cancel,
+}
+
+/// A batch of questions with their answers.
+type Answers = (Vec<Question>, Vec<Knowledge>);
+
+/// Confirmed rows written in one transaction.
+const CONFIRMED_TOGETHER: usize = 1024;
+
+impl Scan<'_> {
+    fn bring_into_step(
+        &self,
+        replica: &LocalStore,
+        manifest: &Manifest,
+        workers: &Workers,
+        report: &mut Report,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
+        let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
+        let mut confirm = |changes| Ok(manifest.apply(changes)?);
+        let (mut plan, census, adopted) = self.plan(rows, workers, &mut confirm, monitor)?;
+        report.census = census;
+        report.tally.adopted = adopted;
+        for problem in std::mem::take(&mut plan.problems) {
+            report.tally.problem(problem, monitor);
+        }
+        let approved = approve(plan, &census, self.job.settings.max_delete);
+        report.held = approved.held();
+        report.held_deletes = approved.held_deletes().to_vec();
+        if let Some(held) = approved.held() {
+            monitor.warning(&format!("deletes are held: {held}"));
+        }
+        let owner_lost = AtomicBool::new(false);
+        let site = Site {
+            source: self.source,
+            replica,
+            rights: &self.rules.rights,
+            began: self.rules.began,
+            tick_nanos: self.rules.tick_nanos,
+            chunk_bytes: self.job.settings.chunk_bytes,
+            batch_files: self.job.settings.batch_files,
+            durability: self.job.settings.durability,
+            cancel: self.cancel,
+            owner_lost: &owner_lost,
+        };
+        execute(&site, &approved, workers, manifest, &mut report.tally, monitor)
+    }
+
+    /// Walks both trees, joins them with the rows, has read what must be known, and decides.
+    /// Returns the plan, what was counted, and how many rows were confirmed as they are.
+    fn plan(
+        &self,
+        rows: impl Iterator<Item = Result<Record, Error>>,
+        workers: &Workers,
+        confirm: &mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
+        monitor: &dyn Monitor,
+    ) -> Result<(Plan, Census, u64), Error> {
+        monitor.phase(Phase::Scan, None);
+        let comparison = self.replica.map(|replica| Comparison {
+            source: self.source,
+            replica,
+            chunk_bytes: self.job.settings.chunk_bytes,
+            cancel: self.cancel,
+        });
+        std::thread::scope(|scope| {
+            let source = observe::walk(scope, Side::Source, Some(self.source), self.cancel);
+            let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel);
+            let join = Join::new(source, replica, rows)?;
+            workers.within(|window| {
+                let mut inquiry = Inquiry {
+                    planner: Planner::new(self.rules),
+                    comparison: comparison.as_ref(),
+                    window,
+                    batch_files: self.job.settings.batch_files,
+                    questions: Vec::new(),
+                    bytes: 0,
+                    confirmed: Vec::new(),
+                    adopted: 0,
+                    confirm,
+                    monitor,
+                };
+                let mut scanned = 0;
+                for joined in join {
+                    inquiry.feed(joined?)?;
+                    scanned += 1;
+                    if scanned == SCANNED_TOGETHER {
+                        monitor.advance(Amount { entries: scanned, bytes: 0 });
+                        scanned = 0;
+                    }
+                }
+                inquiry.finish()
+            })
+        })
+    }
+}
+
+/// Entries between two reports of progress.
+const SCANNED_TOGETHER: u64 = 1024;
+
+/// The planner with its questions, which the workers answer while the join goes on.
+struct Inquiry<'i, 'w, 'scope, 'e> {
+    planner: Planner<'e>,
+    comparison: Option<&'scope Comparison<'e, LocalStore, LocalStore>>,
+    window: &'i mut Window<'w, 'scope, Answers>,
+    batch_files: usize,
+    questions: Vec<Question>,
+    bytes: u64,
+    confirmed: Vec<Change>,
+    adopted: u64,
+    confirm: &'i mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
+    monitor: &'i dyn Monitor,
+}
+
+impl<'scope, 'e: 'scope> Inquiry<'_, '_, 'scope, 'e> {
+    fn feed(&mut self, joined: Joined) -> Result<(), Error> {
+        let step = self.planner.feed(joined);
+        self.take(step)?;
+        while let Some(answers) = self.window.try_next() {
+            self.learn(answers)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, step: Step) -> Result<(), Error> {
+        match step {
+            Step::Settled => Ok(()),
+            Step::Confirm(change) => {
+                self.adopted += u64::from(matches!(change, Change::Put(_)));
+                self.confirmed.push(change);
+                if self.confirmed.len() < CONFIRMED_TOGETHER {
+                    return Ok(());
+                }
+                (self.confirm)(std::mem::take(&mut self.confirmed))
+            }
+            Step::Ask(question) => self.ask(question),
+        }
+    }
+
+    fn ask(&mut self, question: Box<Question>) -> Result<(), Error> {
+        let size = question.stats().map_or(0, |(source, _)| match source.kind() {
+            Kind::File => source.fingerprint.size,
+            _ => 0,
+        });
+        if size > SMALL || self.bytes + size > BATCH_BYTES {
+            self.flush()?;
+        }
+        self.bytes += size;
+        self.questions.push(*question);
+        if size > SMALL || self.questions.len() >= self.batch_files {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let (Some(comparison), false) = (self.comparison, self.questions.is_empty()) else { return Ok(()) };
+        while self.window.is_full() {
+            if let Some(answers) = self.window.next() {
+                self.learn(answers)?;
+            }
+        }
+        self.bytes = 0;
+        let questions = std::mem::take(&mut self.questions);
+        self.window.submit(move || {
+            let answers = comparison.answer(&questions);
+            (questions, answers)
+        });
+        Ok(())
+    }
+
+    fn learn(&mut self, (questions, answers): Answers) -> Result<(), Error> {
+        for (question, knowledge) in questions.into_iter().zip(answers) {
+            let step = self.planner.learn(question, &knowledge);
+            self.take(step)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(Plan, Census, u64), Error> {
+        self.flush()?;
+        self.monitor.phase(Phase::Compare, None);
+        while let Some(answers) = self.window.next() {
+            self.learn(answers)?;
+        }
+        (self.confirm)(std::mem::take(&mut self.confirmed))?;
+        let (plan, census) = self.planner.finish();
+        Ok((plan, census, self.adopted))
+    }
+}

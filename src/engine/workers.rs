@@ -1,0 +1,85 @@
+//! The pool: batches go out, outcomes come back to the one thread that writes.
+
+use crate::error::Error;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
+
+/// Worker threads.
+pub struct Workers {
+    pool: ThreadPool,
+}
+
+/// So many batches a worker may be out: one in hand and one waiting.
+const BATCHES_PER_WORKER: usize = 2;
+
+impl Workers {
+    /// So many threads.
+    pub fn new(count: usize) -> Result<Self, Error> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|number| format!("worker-{number}"))
+            .build()
+            .map_err(|error| Error::Threads(error.to_string()))?;
+        Ok(Self { pool })
+    }
+
+    /// Calls `body` on this thread with a window through which it hands out work.
+    pub fn within<'scope, R: Send + 'static, T>(
+        &self,
+        body: impl FnOnce(&mut Window<'_, 'scope, R>) -> T,
+    ) -> T {
+        let limit = self.pool.current_num_threads() * BATCHES_PER_WORKER;
+        self.pool.in_place_scope(|scope| {
+            let (sender, receiver) = unbounded();
+            body(&mut Window { scope, sender, receiver, out: 0, limit })
+        })
+    }
+}
+
+/// Work that is out, never more than a bounded number of batches.
+pub struct Window<'w, 'scope, R> {
+    scope: &'w Scope<'scope>,
+    sender: Sender<thread::Result<R>>,
+    receiver: Receiver<thread::Result<R>>,
+    out: usize,
+    limit: usize,
+}
+
+impl<'scope, R: Send + 'static> Window<'_, 'scope, R> {
+    /// Whether an outcome must be taken before more work is handed out.
+    pub fn is_full(&self) -> bool {
+        self.out >= self.limit
+    }
+
+    /// Hands out a piece of work.
+    pub fn submit(&mut self, work: impl FnOnce() -> R + Send + 'scope) {
+        let sender = self.sender.clone();
+        self.out += 1;
+        self.scope.spawn(move |_| {
+            // Whoever waits must hear of a panic, or would wait for ever. The receiver is gone
+            // only when its thread is unwinding already.
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+        });
+    }
+
+    /// Waits for an outcome; `None` where nothing is out. A panic in the work goes on here.
+    pub fn next(&mut self) -> Option<R> {
+        if self.out == 0 {
+            return None;
+        }
+        self.out -= 1;
+        match self.receiver.recv() {
+            Ok(Ok(outcome)) => Some(outcome),
+            Ok(Err(panic)) => resume_unwind(panic),
+            // This window holds a sender itself, so the channel cannot be closed.
+            Err(_) => None,
+        }
+    }
+
+    /// An outcome that is there already.
+    pub fn try_next(&mut self) -> Option<R> {
+        if self.receiver.is_empty() { None } else { self.next() }
+    }
+}

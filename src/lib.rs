@@ -1,0 +1,18 @@
+//! Keeps a replica folder an exact, crash-safe mirror of a source folder.
+
+pub mod cancel;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod hash;
+pub mod lock;
+pub mod manifest;
+pub mod model;
+pub mod monitor;
+pub mod plan;
+pub mod roots;
+pub mod signals;
+pub mod store;
+pub mod transfer;

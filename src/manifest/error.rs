@@ -1,0 +1,120 @@
+//! What can go wrong with a manifest as a whole.
+
+use rusqlite::ffi::ErrorCode;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A fatal error of the manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// SQLite refused.
+    #[error("cannot {action} the manifest {path}: {error}", path = path.display())]
+    Sqlite {
+        /// A verb phrase.
+        action: &'static str,
+        /// The manifest's file.
+        path: PathBuf,
+        /// SQLite's reason.
+        error: rusqlite::Error,
+    },
+    /// The file itself could not be handled.
+    #[error("cannot {action} the manifest {path}: {error}", path = path.display())]
+    Io {
+        /// A verb phrase.
+        action: &'static str,
+        /// The manifest's file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Its content is no SQLite database, or a broken one.
+    #[error("the manifest {path} is damaged ({cause})", path = path.display())]
+    Damaged {
+        /// The manifest's file.
+        path: PathBuf,
+        /// How that shows.
+        cause: String,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "the manifest {path} has schema {found}, newer than the {known} this twinfold knows; \
+         install the newer twinfold, or name another file with --manifest",
+        path = path.display()
+    )]
+    Newer {
+        /// The manifest's file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest schema known here.
+        known: i64,
+    },
+    /// It is a database of another program.
+    #[error(
+        "{path} is a database of another application, not a twinfold manifest; name another file with --manifest",
+        path = path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It belongs to another pair of roots.
+    #[error(
+        "the manifest {path} belongs to another job ({source_root} -> {replica_root}); \
+         name another file with --manifest, or remove it to start afresh",
+        path = path.display()
+    )]
+    OtherJob {
+        /// The manifest's file.
+        path: PathBuf,
+        /// The source root in it, escaped.
+        source_root: String,
+        /// The replica root in it, escaped.
+        replica_root: String,
+    },
+    /// There is none yet.
+    #[error("there is no manifest {path} yet; run twinfold sync first", path = path.display())]
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
+    },
+}
+
+impl ManifestError {
+    /// Whether the remedy is to set the file aside and adopt the replica anew.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
+    pub(super) fn io(action: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
+        Self::Io { action, path: path.to_owned(), error: error.into() }
+    }
+}
+
+/// Gives SQLite's errors the path and the action they belong to, and tells damage from the rest.
+pub(super) fn sqlite(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> ManifestError {
+    move |error| {
+        let damage = match &error {
+            rusqlite::Error::SqliteFailure(failure, message) => {
+                let no_such = |what: &str| message.as_deref().is_some_and(|m| m.starts_with(what));
+                matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                    || no_such("no such table")
+                    || no_such("no such column")
+            }
+            rusqlite::Error::SqlInputError { msg, .. } => {
+                msg.starts_with("no such table") || msg.starts_with("no such column")
+            }
+            // A value that the schema forbids can only come from damage.
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..) => true,
+            _ => false,
+        };
+        let path = path.to_owned();
+        if damage {
+            ManifestError::Damaged { path, cause: error.to_string() }
+        } else {
+            ManifestError::Sqlite { action, path, error }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The manifest as a file: its header, its permissions, how a new one comes and a damaged one goes.
+
+use super::error::ManifestError;
+use super::schema::{APPLICATION_ID, CURRENT};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What the first bytes of a file say it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// No such file.
+    Absent,
+    /// A manifest, of a schema known here.
+    Manifest,
+}
+
+/// Where SQLite keeps the application id and the user version: big-endian at these offsets
+/// (the SQLite file format, section 1.3).
+const USER_VERSION_AT: usize = 60;
+const APPLICATION_ID_AT: usize = 68;
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Reads the header without SQLite, which would already write beside a file that is not ours.
+pub(super) fn inspect(path: &Path) -> Result<Header, ManifestError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let handle = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(handle) => handle,
+        Err(Errno::NOENT) => return Ok(Header::Absent),
+        Err(error) => return Err(ManifestError::io("open", path, error)),
+    };
+    let file = File::from(handle);
+    if !file.metadata().map_err(|error| ManifestError::io("look at", path, error))?.is_file() {
+        return Err(ManifestError::Foreign { path: path.to_owned() });
+    }
+    let mut header = Vec::new();
+    file.take(100).read_to_end(&mut header).map_err(|error| ManifestError::io("read", path, error))?;
+    if header.len() < 100 || !header.starts_with(MAGIC) {
+        let cause = format!("it does not begin like an SQLite database; {} bytes read", header.len());
+        return Err(ManifestError::Damaged { path: path.to_owned(), cause });
+    }
+    let number =
+        |at: usize| header[at..at + 4].iter().fold(0_u32, |number, &byte| number << 8 | u32::from(byte));
+    if number(APPLICATION_ID_AT) != APPLICATION_ID.unsigned_abs() {
+        return Err(ManifestError::Foreign { path: path.to_owned() });
+    }
+    let found = i64::from(number(USER_VERSION_AT));
+    if found > CURRENT {
+        return Err(ManifestError::Newer { path: path.to_owned(), found, known: CURRENT });
+    }
+    Ok(Header::Manifest)
+}
+
+/// `path` with `suffix` added to its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes an empty file that only its owner may read; SQLite's own companions inherit that.
+pub(super) fn create_empty(path: &Path) -> Result<(), ManifestError> {
+    remove(path)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)
+        .map(drop)
+        .map_err(|error| ManifestError::io("create", path, error))
+}
+
+/// Removes a database and its companions, as far as they are there.
+pub(super) fn remove(path: &Path) -> Result<(), ManifestError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        remove_one(&beside(path, suffix))?;
+    }
+    Ok(())
+}
+
+/// Removes the companions only, after the database under them was replaced.
+pub(super) fn remove_companions(path: &Path) -> Result<(), ManifestError> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        remove_one(&beside(path, suffix))?;
+    }
+    Ok(())
+}
+
+fn remove_one(path: &Path) -> Result<(), ManifestError> {
+    match unlinkat(CWD, path, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(ManifestError::io("remove", path, error)),
+    }
+}
+
+/// Renames one file.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), ManifestError> {
+    renameat(CWD, from, CWD, to).map_err(|error| ManifestError::io("rename into place", to, error))
+}
+
+/// Puts a damaged manifest aside as `NAME.damaged-TIME` and says where it is now.
+pub(super) fn set_aside(path: &Path, stamp: &str) -> Result<PathBuf, ManifestError> {
+    let mut aside = beside(path, &format!(".damaged-{stamp}"));
+    let mut attempt = 1;
+    while statat(CWD, &aside, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        attempt += 1;
+        aside = beside(path, &format!(".damaged-{stamp}-{attempt}"));
+    }
+    rename(path, &aside)?;
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let companion = beside(path, suffix);
+        if statat(CWD, &companion, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            rename(&companion, &beside(&aside, suffix))?;
+        }
+    }
+    Ok(aside)
+}

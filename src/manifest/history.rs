@@ -1,0 +1,232 @@
+//! Runs, problems and held deletes: what `status` tells of the past and the present.
+
+use super::error::{ManifestError, sqlite};
+use super::open::Manifest;
+use crate::model::{EntryPath, Problem, Side, Timestamp};
+use rusqlite::{Connection, Row, params};
+use std::path::Path;
+
+/// What a run was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunKind {
+    /// Bringing the replica into step.
+    Sync,
+    /// `rebuild-index`.
+    Rebuild,
+}
+
+impl RunKind {
+    /// The name in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            RunKind::Sync => "sync",
+            RunKind::Rebuild => "rebuild",
+        }
+    }
+}
+
+/// What a run did, in figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFigures {
+    /// `ok`, `problems`, `held`, `interrupted`, `failed` or `damage`.
+    pub result: String,
+    /// The exit code it had, or would have had in a daemon.
+    pub exit_code: u8,
+    /// Entries in the source.
+    pub entries: u64,
+    /// Bytes in them.
+    pub entry_bytes: u64,
+    /// Folders, links and special files made.
+    pub created: u64,
+    /// Files copied.
+    pub copied: u64,
+    /// Metadata operations.
+    pub mended: u64,
+    /// Entries deleted.
+    pub deleted: u64,
+    /// Rows confirmed without a change to the replica.
+    pub adopted: u64,
+    /// Bytes copied.
+    pub bytes: u64,
+    /// Entries with problems.
+    pub problems: u64,
+    /// Deletes held.
+    pub held: u64,
+    /// Why deletes were held, or why the run failed.
+    pub message: Option<String>,
+}
+
+/// One row of the runs table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRow {
+    /// Its number.
+    pub id: i64,
+    /// `sync` or `rebuild`.
+    pub kind: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; `None`: it is running, or was killed.
+    pub ended: Option<Timestamp>,
+    /// What it did.
+    pub figures: RunFigures,
+}
+
+/// So many runs are remembered.
+const RUNS_KEPT: i64 = 1000;
+
+impl Manifest {
+    /// Notes that a run begins and returns its number.
+    pub fn begin_run(&self, kind: RunKind, now: Timestamp) -> Result<i64, ManifestError> {
+        self.transaction(|connection| {
+            let failed = || sqlite("write to", &self.path);
+            connection
+                .prepare_cached("INSERT INTO runs (kind, started) VALUES (?1, ?2)")
+                .and_then(|mut insert| insert.insert(params![kind.name(), now.as_nanos()]))
+                .map_err(failed())
+        })
+    }
+
+    /// Notes how run `id` ended, with the problems that are left and the deletes that are held.
+    pub fn finish_run<'p>(
+        &self,
+        id: i64,
+        now: Timestamp,
+        figures: &RunFigures,
+        problems: &[Problem],
+        held: impl ExactSizeIterator<Item = &'p EntryPath>,
+    ) -> Result<(), ManifestError> {
+        self.transaction(|connection| {
+            let failed = || sqlite("write to", &self.path);
+            write_figures(connection, id, now, figures).map_err(failed())?;
+            write_problems(connection, id, now, problems).map_err(failed())?;
+            write_held(connection, id, figures, held).map_err(failed())?;
+            connection.execute("DELETE FROM runs WHERE id <= ?1", [id - RUNS_KEPT]).map_err(failed())?;
+            Ok(())
+        })
+    }
+}
+
+fn write_figures(
+    connection: &Connection,
+    id: i64,
+    now: Timestamp,
+    figures: &RunFigures,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE runs SET ended = ?2, result = ?3, exit_code = ?4, entries = ?5, entry_bytes = ?6, \
+         created = ?7, copied = ?8, mended = ?9, deleted = ?10, adopted = ?11, bytes = ?12, \
+         problems = ?13, held = ?14, message = ?15 WHERE id = ?1",
+        params![
+            id,
+            now.as_nanos(),
+            figures.result,
+            figures.exit_code,
+            figures.entries.cast_signed(),
+            figures.entry_bytes.cast_signed(),
+            figures.created.cast_signed(),
+            figures.copied.cast_signed(),
+            figures.mended.cast_signed(),
+            figures.deleted.cast_signed(),
+            figures.adopted.cast_signed(),
+            figures.bytes.cast_signed(),
+            figures.problems.cast_signed(),
+            figures.held.cast_signed(),
+            figures.message,
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_problems(
+    connection: &Connection,
+    id: i64,
+    now: Timestamp,
+    problems: &[Problem],
+) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO problems (path, side, action, cause, since, run, times) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (path, side, action) \
+         DO UPDATE SET cause = excluded.cause, run = excluded.run, times = times + (run <> excluded.run)",
+    )?;
+    for problem in problems {
+        put.execute(params![
+            problem.path.as_bytes(),
+            side_code(problem.side),
+            problem.action,
+            problem.cause,
+            now.as_nanos(),
+            id
+        ])?;
+    }
+    connection.execute("DELETE FROM problems WHERE run <> ?1", [id])?;
+    Ok(())
+}
+
+fn write_held<'p>(
+    connection: &Connection,
+    id: i64,
+    figures: &RunFigures,
+    held: impl ExactSizeIterator<Item = &'p EntryPath>,
+) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM held", [])?;
+    connection.execute("DELETE FROM held_deletes", [])?;
+    if held.len() == 0 {
+        return Ok(());
+    }
+    let reason = figures.message.as_deref().unwrap_or_default();
+    connection.execute("INSERT INTO held (run, reason) VALUES (?1, ?2)", params![id, reason])?;
+    let mut put = connection.prepare_cached("INSERT INTO held_deletes (run, path) VALUES (?1, ?2)")?;
+    for path in held {
+        put.execute(params![id, path.as_bytes()])?;
+    }
+    Ok(())
+}
+
+fn side_code(side: Side) -> u8 {
+    match side {
+        Side::Source => 0,
+        Side::Replica => 1,
+    }
+}
+
+pub(super) fn side_from_code(code: u8) -> Side {
+    if code == 0 { Side::Source } else { Side::Replica }
+}
+
+/// The last `count` runs, newest first.
+pub(super) fn runs(connection: &Connection, file: &Path, count: u32) -> Result<Vec<RunRow>, ManifestError> {
+    let failed = || sqlite("read", file);
+    let mut query = connection
+        .prepare(
+            "SELECT id, kind, started, ended, result, exit_code, entries, entry_bytes, created, copied, \
+             mended, deleted, adopted, bytes, problems, held, message FROM runs ORDER BY id DESC LIMIT ?1",
+        )
+        .map_err(failed())?;
+    let rows = query.query_map([count], decode_run).map_err(failed())?;
+    rows.collect::<Result<_, _>>().map_err(failed())
+}
+
+fn decode_run(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+    Ok(RunRow {
+        id: row.get(0)?,
+        kind: row.get(1)?,
+        started: Timestamp::from_nanos(row.get(2)?),
+        ended: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanos),
+        figures: RunFigures {
+            result: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+            exit_code: row.get::<_, Option<u8>>(5)?.unwrap_or_default(),
+            entries: count(6)?,
+            entry_bytes: count(7)?,
+            created: count(8)?,
+            copied: count(9)?,
+            mended: count(10)?,
+            deleted: count(11)?,
+            adopted: count(12)?,
+            bytes: count(13)?,
+            problems: count(14)?,
+            held: count(15)?,
+            message: row.get(16)?,
+        },
+    })
+}

@@ -1,0 +1,32 @@
+//! The manifest: one SQLite file a job that remembers every entry as it was when last in step.
+//!
+//! # Locking
+//! Writing needs a [`RunLock`](crate::lock::RunLock): [`Manifest::open`] takes one as proof. Within
+//! the process there is one writer, outside the worker pool. Reading ([`Reader`]) needs no lock.
+//!
+//! # Durability
+//! WAL with `synchronous = NORMAL`: after a power cut the manifest is whole and may lack the last
+//! transactions. That is enough, because it may lag the disk and never leads it: a row bears the
+//! replica's own inode, size and times, and where the disk lost what the row says, these differ.
+//!
+//! # Compatibility
+//! `application_id` says that a file is a manifest, `user_version` counts the migrations it has
+//! been through. They are append-only. A file from a newer program, of another application or of
+//! another pair of roots is refused and left as it is; a damaged one is set aside and rebuilt by
+//! adoption.
+
+mod entries;
+mod error;
+mod file;
+mod history;
+mod open;
+mod reader;
+mod replace;
+mod schema;
+
+pub use entries::{Bounds, Rows};
+pub use error::ManifestError;
+pub use history::{RunFigures, RunKind, RunRow};
+pub use open::{JobRoots, Manifest, Opened};
+pub use reader::{HeldRow, ProblemRow, Reader};
+pub use replace::Fresh;

@@ -1,0 +1,175 @@
+//! Opening a manifest for writing: creating it, checking whose it is, setting a damaged one aside.
+
+use super::entries::{self, Bounds, Rows};
+use super::error::{ManifestError, sqlite};
+use super::file::{self, Header};
+use super::schema;
+use crate::lock::RunLock;
+use crate::model::escape::escaped;
+use crate::model::{Change, Timestamp};
+use rusqlite::{Connection, OpenFlags, params};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The pair of roots a manifest belongs to, canonical and absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRoots {
+    /// The tree that is mirrored.
+    pub source: PathBuf,
+    /// The mirror.
+    pub replica: PathBuf,
+}
+
+/// A manifest open for writing. Only the thread that opened it uses it.
+#[derive(Debug)]
+pub struct Manifest {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+}
+
+/// A manifest and how it came to be open.
+#[derive(Debug)]
+pub struct Opened {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Where a damaged predecessor was put, and how the damage showed.
+    pub set_aside: Option<(PathBuf, String)>,
+}
+
+/// How long to wait for another program that has the database locked.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The log is cut back to this many bytes after a checkpoint.
+const JOURNAL_SIZE_LIMIT: i64 = 8 << 20;
+
+impl Manifest {
+    /// Opens the manifest at `path`, creating it if there is none. The lock is the right to write.
+    /// `stamp` is the time for the name of a damaged one that is set aside.
+    ///
+    /// # Errors
+    /// Refuses, untouched, a newer schema, another application's file and another job's manifest.
+    pub fn open(
+        _lock: &RunLock,
+        path: &Path,
+        roots: &JobRoots,
+        now: Timestamp,
+        stamp: &str,
+    ) -> Result<Opened, ManifestError> {
+        let attempt = match file::inspect(path) {
+            Ok(Header::Absent) => create(path, roots, now).and_then(|()| connect(path, roots)),
+            Ok(Header::Manifest) => connect(path, roots),
+            Err(error) => Err(error),
+        };
+        match attempt {
+            Ok(manifest) => Ok(Opened { manifest, set_aside: None }),
+            Err(ManifestError::Damaged { cause, .. }) => {
+                let aside = file::set_aside(path, stamp)?;
+                create(path, roots, now)?;
+                let manifest = connect(path, roots)?;
+                Ok(Opened { manifest, set_aside: Some((aside, cause)) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a manifest that was found damaged in use aside; returns where it is now. It must have
+    /// been closed.
+    pub fn set_aside(_lock: &RunLock, path: &Path, stamp: &str) -> Result<PathBuf, ManifestError> {
+        file::set_aside(path, stamp)
+    }
+
+    /// Whether it has any row: after one run that went well it has at least the root's.
+    pub fn knows_entries(&self) -> Result<bool, ManifestError> {
+        entries::any(&self.connection, &self.path)
+    }
+
+    /// The rows within `bounds`, in path order.
+    pub fn rows(&self, bounds: Bounds) -> Rows<'_> {
+        Rows::new(&self.connection, &self.path, bounds)
+    }
+
+    /// Writes a batch of changes in one transaction.
+    pub fn apply(&self, changes: Vec<Change>) -> Result<(), ManifestError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|connection| entries::write(connection, &self.path, changes))
+    }
+
+    /// Runs `work` in one transaction, undone if it fails.
+    pub(super) fn transaction<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, ManifestError>,
+    ) -> Result<T, ManifestError> {
+        let failed = || sqlite("write to", &self.path);
+        let transaction = self.connection.unchecked_transaction().map_err(failed())?;
+        let value = work(&transaction)?;
+        transaction.commit().map_err(failed())?;
+        Ok(value)
+    }
+}
+
+/// Makes a new manifest complete under another name first, so that a kill leaves none or a whole one.
+fn create(path: &Path, roots: &JobRoots, now: Timestamp) -> Result<(), ManifestError> {
+    let new = file::beside(path, ".new");
+    file::create_empty(&new)?;
+    let failed = || sqlite("create", path);
+    let connection = Connection::open_with_flags(&new, flags()).map_err(failed())?;
+    schema::migrate(&connection, path)?;
+    connection
+        .execute(
+            "INSERT INTO job (id, source, replica, created) VALUES (1, ?1, ?2, ?3)",
+            params![
+                roots.source.as_os_str().as_bytes(),
+                roots.replica.as_os_str().as_bytes(),
+                now.as_nanos()
+            ],
+        )
+        .map_err(failed())?;
+    connection.close().map_err(|(_, error)| error).map_err(failed())?;
+    file::remove_companions(path)?;
+    file::rename(&new, path)
+}
+
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
+    let failed = || sqlite("open", path);
+    let connection = Connection::open_with_flags(path, flags()).map_err(failed())?;
+    connection.busy_timeout(BUSY).map_err(failed())?;
+    check_job(&connection, path, roots)?;
+    schema::migrate(&connection, path)?;
+    connection.pragma_update(None, "journal_mode", "wal").map_err(failed())?;
+    connection.pragma_update(None, "synchronous", "normal").map_err(failed())?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT).map_err(failed())?;
+    Ok(Manifest { connection, path: path.to_owned() })
+}
+
+/// Refuses a manifest of another pair of roots, before anything is written to it.
+pub(super) fn check_job(connection: &Connection, path: &Path, roots: &JobRoots) -> Result<(), ManifestError> {
+    let failed = || sqlite("read", path);
+    let found: Option<(Vec<u8>, Vec<u8>)> = connection
+        .prepare("SELECT source, replica FROM job")
+        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.next().transpose())
+        .map_err(failed())?;
+    match found {
+        None => Err(ManifestError::Damaged {
+            path: path.to_owned(),
+            cause: "it does not say whose it is".to_owned(),
+        }),
+        Some((source, replica))
+            if source == roots.source.as_os_str().as_bytes()
+                && replica == roots.replica.as_os_str().as_bytes() =>
+        {
+            Ok(())
+        }
+        Some((source, replica)) => Err(ManifestError::OtherJob {
+            path: path.to_owned(),
+            source_root: escaped(&source),
+            replica_root: escaped(&replica),
+        }),
+    }
+}

@@ -1,0 +1,74 @@
+//! The migrations and how far a file has come with them.
+
+use super::error::{ManifestError, sqlite};
+use rusqlite::Connection;
+use std::path::Path;
+
+/// "twfd": says in the file's header that it is a manifest of twinfold.
+pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
+
+/// Append-only: a migration that was released is never edited.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_initial.sql")];
+
+/// The schema this program writes: the number of its migrations.
+pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;
+
+/// Runs the migrations that `connection` has not been through, one transaction each.
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), ManifestError> {
+    let found = version(connection, path)?;
+    if found > CURRENT {
+        return Err(ManifestError::Newer { path: path.to_owned(), found, known: CURRENT });
+    }
+    let pending = MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0));
+    for (index, migration) in pending {
+        let script = format!(
+            "BEGIN IMMEDIATE;\n{migration}\nPRAGMA application_id = {APPLICATION_ID};\n\
+             PRAGMA user_version = {};\nCOMMIT;",
+            index + 1
+        );
+        connection.execute_batch(&script).map_err(sqlite("upgrade", path))?;
+    }
+    Ok(())
+}
+
+/// The number of migrations that the file has been through.
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, ManifestError> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(sqlite("read the version of", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let path = Path::new("memory");
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path).unwrap();
+        let dump = |c: &Connection| -> Vec<String> {
+            let mut query =
+                c.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name").unwrap();
+            query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let first = dump(&connection);
+        migrate(&connection, path).unwrap();
+        assert_eq!(dump(&connection), first);
+        assert_eq!(version(&connection, path).unwrap(), CURRENT);
+        assert!(
+            first
+                .iter()
+                .filter(|sql| sql.starts_with("CREATE TABLE"))
+                .all(|sql| { sql.contains("STRICT") || sql.contains("sqlite_sequence") })
+        );
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", CURRENT + 1).unwrap();
+        let refused = migrate(&connection, Path::new("memory"));
+        assert!(matches!(refused, Err(ManifestError::Newer { found, .. }) if found == CURRENT + 1));
+    }
+}

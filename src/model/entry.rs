@@ -1,0 +1,34 @@
+//! One entry as a walk found it.
+
+use super::{EntryPath, Stat};
+
+/// What a walk could see of an entry. Unreadable is not absent: it shields all below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Its figures; for a folder, its listing follows in full.
+    Present(Stat),
+    /// A folder that is there but could not be listed, and why.
+    Unlisted(Stat, String),
+    /// A name that is there but whose figures could not be read, and why. Whether it is a folder
+    /// is not known, so its key carries no `/`.
+    Unreadable(String),
+}
+
+/// One entry of a walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is under its root.
+    pub path: EntryPath,
+    /// What could be seen of it.
+    pub seen: Seen,
+}
+
+impl Entry {
+    /// Its figures, if they could be read.
+    pub fn stat(&self) -> Option<&Stat> {
+        match &self.seen {
+            Seen::Present(stat) | Seen::Unlisted(stat, _) => Some(stat),
+            Seen::Unreadable(_) => None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Names as a person may safely read them: nothing that forges a log line or drives a terminal.
+
+use std::fmt::{self, Write};
+
+/// Writes `bytes` as text, with control characters (C0, DEL, C1), bidirectional overrides, line
+/// and paragraph separators, backslashes and bytes that are not UTF-8 as backslash escapes.
+///
+/// The form can be reversed: `\\`, `\n`, `\t`, `\r`, `\xNN` for a byte, `\u{N}` for a character.
+pub fn write_escaped(out: &mut impl Write, bytes: &[u8]) -> fmt::Result {
+    if bytes.iter().all(|&b| (0x20..0x7f).contains(&b) && b != b'\\') {
+        // Proved ASCII just above; the fallback cannot be reached and loses nothing if it were.
+        return out.write_str(std::str::from_utf8(bytes).unwrap_or_default());
+    }
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => out.write_str("\\\\")?,
+                '\n' => out.write_str("\\n")?,
+                '\t' => out.write_str("\\t")?,
+                '\r' => out.write_str("\\r")?,
+                c if c.is_ascii_control() => write!(out, "\\x{:02x}", u32::from(c))?,
+                c if c.is_control() || drives_direction(c) => write!(out, "\\u{{{:x}}}", u32::from(c))?,
+                c => out.write_char(c)?,
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(out, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Characters that reorder or break what stands around them (Unicode UAX #9 and UAX #14).
+fn drives_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// [`write_escaped`] into a new string.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    // Writing to a String cannot fail.
+    let _ = write_escaped(&mut text, bytes);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plain_stays_and_what_is_not_is_escaped() {
+        let table: [(&[u8], &str); 9] = [
+            (b"plain name.txt", "plain name.txt"),
+            ("grün".as_bytes(), "grün"),
+            (b"a\nb\tc\rd", "a\\nb\\tc\\rd"),
+            (b"\x1b[31m", "\\x1b[31m"),
+            (b"back\\slash", "back\\\\slash"),
+            (b"caf\xe9", "caf\\xe9"),
+            ("\u{202e}gpj.exe".as_bytes(), "\\u{202e}gpj.exe"),
+            ("\u{9b}31m".as_bytes(), "\\u{9b}31m"),
+            (b"\x7f", "\\x7f"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(escaped(bytes), text);
+        }
+    }
+}

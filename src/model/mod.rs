@@ -1,0 +1,20 @@
+//! Floor 0: the values everything else speaks in. No I/O, no threads, no clock.
+
+pub mod digest;
+pub mod entry;
+pub mod escape;
+pub mod operation;
+pub mod path;
+pub mod problem;
+pub mod record;
+pub mod stat;
+pub mod timestamp;
+
+pub use digest::Digest;
+pub use entry::{Entry, Seen};
+pub use operation::{Done, Operation, Verb};
+pub use path::EntryPath;
+pub use problem::{Problem, Side};
+pub use record::{Change, Record};
+pub use stat::{Fingerprint, Kind, Stat};
+pub use timestamp::Timestamp;

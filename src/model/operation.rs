@@ -1,0 +1,95 @@
+//! What a plan wants done to one entry of the replica, and what came of it.
+
+use super::{Change, Digest, EntryPath, Problem, Stat};
+use std::time::Duration;
+
+/// The kinds of operation, as the log, `--json` and the manifest name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Make a folder, a link or a special file.
+    Create,
+    /// Bring a file's bytes and metadata over.
+    Copy,
+    /// Bring permissions, owner and times over; no content is written.
+    Metadata,
+    /// Remove what the source does not have.
+    Delete,
+}
+
+impl Verb {
+    /// All of them, in the order people read them.
+    pub const ALL: [Verb; 4] = [Verb::Create, Verb::Copy, Verb::Metadata, Verb::Delete];
+
+    /// The name in the log, in JSON and in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Copy => "copy",
+            Verb::Metadata => "metadata",
+            Verb::Delete => "delete",
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The entry.
+    pub path: EntryPath,
+    /// What to do.
+    pub verb: Verb,
+    /// What the source has there; `None` only for a delete.
+    pub source: Option<Stat>,
+    /// What the replica had there when this was planned: checked again before it is touched.
+    pub replica: Option<Stat>,
+    /// For a copy: the digest that the source's bytes must have, because its metadata says that
+    /// they did not change. For a metadata operation on a file or link: the digest both sides
+    /// were found to have, and when.
+    pub content: Option<(Digest, super::Timestamp)>,
+    /// The same name is taken by the other kind of entry (a folder where a file is to come, or
+    /// the reverse), which a delete of this plan removes.
+    pub displaces: bool,
+}
+
+impl Operation {
+    /// Bytes that this operation reads from the source.
+    pub fn bytes(&self) -> u64 {
+        match (self.verb, &self.source) {
+            (Verb::Copy, Some(source)) => source.fingerprint.size,
+            _ => 0,
+        }
+    }
+}
+
+/// What came of one operation: the manifest is fed from this and from nothing else.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The entry.
+    pub path: EntryPath,
+    /// What was to be done.
+    pub verb: Verb,
+    /// How it ended.
+    pub end: End,
+    /// Bytes copied.
+    pub bytes: u64,
+    /// Digest of the content, where there is one.
+    pub digest: Option<Digest>,
+    /// How long it took: for small files, their share of their batch.
+    pub took: Duration,
+    /// Housekeeping that is recorded but is no operation to people: a folder's times put back,
+    /// an old temporary removed.
+    pub silent: bool,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// It is so now; the manifest is to say this (nothing, where the folder's own turn is still to come).
+    Made(Option<Change>),
+    /// The source went away meanwhile, or somebody else had done it already: nothing to do, no problem.
+    Vanished,
+    /// It could not be done; the replica has what it had.
+    Failed(Problem),
+    /// The run was told to stop before this was done.
+    Skipped,
+}

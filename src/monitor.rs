@@ -1,0 +1,67 @@
+//! How the engine tells what it does. It never prints; whoever watches implements this.
+
+use crate::model::{Done, EntryPath, Problem, Verb};
+
+/// What a run is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Walking both trees.
+    Scan,
+    /// Reading contents to compare them.
+    Compare,
+    /// Making folders and bringing entries over.
+    Copy,
+    /// Removing what the source does not have.
+    Delete,
+    /// Putting folders' metadata in place.
+    Folders,
+    /// Reading everything again.
+    Rebuild,
+}
+
+impl Phase {
+    /// The phase as progress displays name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Scan => "scanning",
+            Phase::Compare => "comparing",
+            Phase::Copy => "copying",
+            Phase::Delete => "deleting",
+            Phase::Folders => "folders",
+            Phase::Rebuild => "reading",
+        }
+    }
+}
+
+/// An amount of work, done or to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Watches a run. Called from the engine's own thread only; every method may do nothing.
+pub trait Monitor {
+    /// The run has this number.
+    fn begun(&self, _run: i64) {}
+    /// A phase begins; `total` is how much it will be, where that is known.
+    fn phase(&self, _phase: Phase, _total: Option<Amount>) {}
+    /// So much more of the phase is done.
+    fn advance(&self, _by: Amount) {}
+    /// A dry run would do this.
+    fn planned(&self, _verb: Verb, _path: &EntryPath, _bytes: u64) {}
+    /// These operations were carried out, together.
+    fn done(&self, _batch: &[Done]) {}
+    /// This entry has a problem.
+    fn problem(&self, _problem: &Problem) {}
+    /// Something about the run as a whole that a person should know.
+    fn warning(&self, _message: &str) {}
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Monitor for Silent {}

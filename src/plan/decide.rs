@@ -1,0 +1,205 @@
+//! The heart: what is to become of one path, given what the three witnesses say of it.
+//!
+//! `decide` is total and pure. Where the answer depends on bytes it says so with
+//! [`Decision::Ask`]; the engine reads them and asks again with what it learned.
+
+use super::desired::Rights;
+use super::join::Joined;
+use crate::model::record::is_racy;
+use crate::model::{
+    Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Side, Stat, Timestamp, Verb,
+};
+
+/// What holds for a whole run.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Who this process is.
+    pub rights: Rights,
+    /// Do not take a moved ctime for a reason to read a file again.
+    pub ignore_ctime: bool,
+    /// Do not take another inode number for a reason to read a file again.
+    pub ignore_inode: bool,
+    /// When the scan began.
+    pub began: Timestamp,
+    /// How coarse the source file system's time stamps are, in nanoseconds.
+    pub tick_nanos: i64,
+}
+
+/// What reading both contents showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// They are equal; the figures are those of the handles that were read.
+    Same {
+        /// The source's figures while it was read.
+        source: Stat,
+        /// The replica's.
+        replica: Stat,
+        /// What both hold.
+        digest: Digest,
+        /// When reading began.
+        began: Timestamp,
+    },
+    /// They differ.
+    Different,
+    /// One of them went away meanwhile: nothing to do now, the next run sees what is so.
+    Vanished,
+    /// One of them could not be read.
+    Failed(Problem),
+}
+
+/// What is to become of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// All is as the manifest says: no open, no write.
+    Unchanged,
+    /// The contents must be known first.
+    Ask,
+    /// The replica is right; the manifest is to say so.
+    Confirm(Record),
+    /// A file, link or special file is to be made, copied, mended or removed.
+    Operate(Operation),
+    /// A folder is to be made or mended; without a verb, only its times are put back.
+    Folder(Option<Verb>),
+    /// Both sides are gone: the row goes too.
+    Forget(EntryPath),
+    /// Something could not be looked at; both sides stay as they are.
+    Problem(Problem),
+}
+
+/// Decides about one path; `knowledge` is what was learned after an earlier [`Decision::Ask`].
+pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> Decision {
+    let path = &joined.path;
+    let row = joined.row.as_ref();
+    match (&joined.source, &joined.replica) {
+        (None, None) => Decision::Forget(path.clone()),
+        (Some(Seen::Unreadable(cause)), _) => unreadable(path, Side::Source, "look at", cause),
+        (Some(Seen::Unlisted(_, cause)), _) => unreadable(path, Side::Source, "list", cause),
+        (_, Some(Seen::Unreadable(cause))) => unreadable(path, Side::Replica, "look at", cause),
+        (None, Some(Seen::Unlisted(_, cause))) => unreadable(path, Side::Replica, "list", cause),
+        (None, Some(Seen::Present(replica))) => {
+            Decision::Operate(operation(path, Verb::Delete, None, Some(*replica)))
+        }
+        (Some(Seen::Present(source)), None) => bring_over(path, source, None, row, rules),
+        (Some(Seen::Present(source)), Some(Seen::Unlisted(replica, cause))) => {
+            // Mending its permissions may be what makes it readable for the next run.
+            if rules.rights.desired(source).met_but_for_time(replica) {
+                unreadable(path, Side::Replica, "list", cause)
+            } else {
+                Decision::Folder(Some(Verb::Metadata))
+            }
+        }
+        (Some(Seen::Present(source)), Some(Seen::Present(replica))) => {
+            both_there(path, source, replica, row, knowledge, rules)
+        }
+    }
+}
+
+fn both_there(
+    path: &EntryPath,
+    source: &Stat,
+    replica: &Stat,
+    row: Option<&Record>,
+    knowledge: Option<&Knowledge>,
+    rules: &Rules,
+) -> Decision {
+    let (src, rep) = (&source.fingerprint, &replica.fingerprint);
+    let settled = row.is_some_and(|row| {
+        !row.racy && unchanged(src, &row.source, rules) && unchanged(rep, &row.replica, rules)
+    });
+    if settled {
+        return Decision::Unchanged;
+    }
+    if src.kind != rep.kind || source.rdev != replica.rdev || (src.kind.has_content() && src.size != rep.size)
+    {
+        return bring_over(path, source, Some(replica), row, rules);
+    }
+    if !src.kind.has_content() {
+        return without_content(path, source, replica, row, rules);
+    }
+    match knowledge {
+        None => Decision::Ask,
+        Some(Knowledge::Different) => bring_over(path, source, Some(replica), row, rules),
+        // Sizes agree, so nothing is lost by looking again on the next run.
+        Some(Knowledge::Vanished) => Decision::Unchanged,
+        Some(Knowledge::Failed(problem)) => Decision::Problem(problem.clone()),
+        Some(Knowledge::Same { source, replica, digest, began }) => {
+            let content = Some((*digest, *began));
+            if rules.rights.desired(source).met(replica) {
+                let racy = is_racy(source.fingerprint.ctime, *began, rules.tick_nanos, row);
+                Decision::Confirm(Record::new(path.clone(), source, replica, content, racy))
+            } else if source.kind() == Kind::File && replica.links > 1 {
+                // Mending it would write through to the inode's other names.
+                Decision::Operate(operation(path, Verb::Copy, Some(*source), Some(*replica)))
+            } else {
+                let mut mend = operation(path, Verb::Metadata, Some(*source), Some(*replica));
+                mend.content = content;
+                Decision::Operate(mend)
+            }
+        }
+    }
+}
+
+/// Folders and special files: the metadata is all there is.
+fn without_content(
+    path: &EntryPath,
+    source: &Stat,
+    replica: &Stat,
+    row: Option<&Record>,
+    rules: &Rules,
+) -> Decision {
+    let desired = rules.rights.desired(source);
+    if desired.met(replica) {
+        let racy = is_racy(source.fingerprint.ctime, rules.began, rules.tick_nanos, row);
+        Decision::Confirm(Record::new(path.clone(), source, replica, None, racy))
+    } else if source.kind() == Kind::Folder {
+        Decision::Folder((!desired.met_but_for_time(replica)).then_some(Verb::Metadata))
+    } else if replica.links > 1 {
+        bring_over(path, source, Some(replica), row, rules)
+    } else {
+        Decision::Operate(operation(path, Verb::Metadata, Some(*source), Some(*replica)))
+    }
+}
+
+fn bring_over(
+    path: &EntryPath,
+    source: &Stat,
+    replica: Option<&Stat>,
+    row: Option<&Record>,
+    rules: &Rules,
+) -> Decision {
+    match source.kind() {
+        Kind::Folder => Decision::Folder(Some(Verb::Create)),
+        Kind::File => {
+            let mut copy = operation(path, Verb::Copy, Some(*source), replica.copied());
+            copy.content = row.and_then(|row| expected(source, row, rules));
+            Decision::Operate(copy)
+        }
+        _ => Decision::Operate(operation(path, Verb::Create, Some(*source), replica.copied())),
+    }
+}
+
+/// The digest that a file must still have because all its figures say that it did not change.
+fn expected(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Timestamp)> {
+    let strict = Rules { ignore_ctime: false, ignore_inode: false, ..rules.clone() };
+    (!row.racy && unchanged(&source.fingerprint, &row.source, &strict))
+        .then(|| row.digest.zip(row.hashed))
+        .flatten()
+}
+
+fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option<Stat>) -> Operation {
+    Operation { path: path.clone(), verb, source, replica, content: None, displaces: false }
+}
+
+fn unreadable(path: &EntryPath, side: Side, action: &'static str, cause: &str) -> Decision {
+    Decision::Problem(Problem { path: path.clone(), side, action, cause: cause.to_owned() })
+}
+
+/// Compared with `!=`, never `<=`: any difference is a change.
+fn unchanged(now: &Fingerprint, then: &Fingerprint, rules: &Rules) -> bool {
+    now.kind == then.kind
+        && now.size == then.size
+        && now.mtime == then.mtime
+        && now.mode == then.mode
+        && (rules.ignore_ctime || now.ctime == then.ctime)
+        && (rules.ignore_inode || now.inode == then.inode)
+}

@@ -1,0 +1,97 @@
+//! Floor 1: decisions. Iterators and values in, values out; no I/O, no threads, no clock.
+
+pub mod decide;
+pub mod desired;
+pub mod gate;
+pub mod join;
+pub mod order;
+pub mod planner;
+pub mod shield;
+
+use crate::model::{EntryPath, Operation, Problem, Stat, Verb};
+use std::sync::Arc;
+
+/// Everything that has to be done to the replica: the changes only, never the sameness.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Folders to make, to mend, or whose times must be put back after something in them changed;
+    /// in path order, so that parents come first.
+    pub folders: Vec<Arc<FolderTask>>,
+    /// Files, links and special files to create, copy or mend, in path order.
+    pub entries: Vec<Operation>,
+    /// What the source does not have, in path order (to be worked off from the end: deepest first).
+    pub deletes: Vec<Operation>,
+    /// Temporaries that an earlier run left behind, in path order; removed with the deletes but
+    /// counted and gated by nobody.
+    pub litter: Vec<Operation>,
+    /// What could not be looked at.
+    pub problems: Vec<Problem>,
+}
+
+/// What is to become of one folder of the replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderTask {
+    /// The folder.
+    pub path: EntryPath,
+    /// The source's figures.
+    pub source: Stat,
+    /// The replica's, `None` where it is to be made.
+    pub replica: Option<Stat>,
+    /// `None` where only its times are put back: that is no operation of its own.
+    pub verb: Option<Verb>,
+    /// The name is taken by something that is no folder and that a delete of this plan removes.
+    pub displaces: bool,
+}
+
+impl Plan {
+    /// How many operations of `verb` it holds; litter does not count.
+    pub fn count(&self, verb: Verb) -> u64 {
+        let folders = self.folders.iter().filter(|f| f.verb == Some(verb)).count();
+        let others = self.entries.iter().chain(&self.deletes).filter(|o| o.verb == verb).count();
+        (folders + others) as u64
+    }
+
+    /// Bytes that its copies will read.
+    pub fn bytes(&self) -> u64 {
+        self.entries.iter().map(Operation::bytes).sum()
+    }
+
+    /// Its operations in the order they will be carried out, as (verb, path, bytes).
+    pub fn operations(&self) -> impl Iterator<Item = (Verb, &EntryPath, u64)> {
+        let folders = self.folders.iter().filter_map(|f| f.verb.map(|verb| (verb, &f.path, 0)));
+        let entries = self.entries.iter().map(|o| (o.verb, &o.path, o.bytes()));
+        let deletes = self.deletes.iter().rev().map(|o| (o.verb, &o.path, 0));
+        folders.chain(entries).chain(deletes)
+    }
+}
+
+/// Names under which this program stages what is not yet whole: `.twinfold-<hex>.tmp`.
+pub fn is_temporary_name(name: &[u8]) -> bool {
+    name.strip_prefix(b".twinfold-")
+        .and_then(|rest| rest.strip_suffix(b".tmp"))
+        .is_some_and(|hex| !hex.is_empty() && hex.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether `path` is a temporary or lies in one (a folder that was put aside).
+pub fn is_litter(path: &EntryPath) -> bool {
+    path.trimmed().split(|&b| b == b'/').any(is_temporary_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_temporaries_are_litter() {
+        for (path, litter) in [
+            (".twinfold-0123abcd.tmp", true),
+            ("a/.twinfold-0f.tmp/x", true),
+            (".twinfold-.tmp", false),
+            (".twinfold-xyz.tmp", false),
+            (".twinfold-0f.tmp.txt", false),
+            ("twinfold-0f.tmp", false),
+        ] {
+            assert_eq!(is_litter(&EntryPath::from(path)), litter, "{path}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Collects decisions into a plan: which folders an operation touches, what must make way for what.
+
+use super::decide::{Decision, Knowledge, Rules, decide};
+use super::join::Joined;
+use super::shield::Shields;
+use super::{FolderTask, Plan, is_litter};
+use crate::model::{Change, EntryPath, Operation, Seen, Stat, Verb};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the engine has to do for one joined path, beyond what the plan remembers.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing.
+    Settled,
+    /// The manifest is to say this; the replica needs no change.
+    Confirm(Change),
+    /// Read both contents and come back with [`Planner::learn`].
+    Ask(Box<Question>),
+}
+
+/// A path whose contents must be known before it can be decided about.
+#[derive(Debug)]
+pub struct Question {
+    /// What the three witnesses said.
+    pub joined: Joined,
+    /// The folder it lies in, should an operation touch that.
+    folder: Arc<FolderTask>,
+}
+
+impl Question {
+    /// The path in question.
+    pub fn path(&self) -> &EntryPath {
+        &self.joined.path
+    }
+
+    /// The source's and the replica's figures as scanned.
+    pub fn stats(&self) -> Option<(&Stat, &Stat)> {
+        match (&self.joined.source, &self.joined.replica) {
+            (Some(Seen::Present(source)), Some(Seen::Present(replica))) => Some((source, replica)),
+            _ => None,
+        }
+    }
+}
+
+/// How much a scan saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Entries of the source, its root not counted.
+    pub source_entries: u64,
+    /// Bytes in the source's files and links.
+    pub source_bytes: u64,
+    /// Rows of the manifest, the root's not counted.
+    pub rows: u64,
+}
+
+/// Folds joined paths, which must come in path order, into a [`Plan`].
+#[derive(Debug)]
+pub struct Planner<'r> {
+    rules: &'r Rules,
+    plan: Plan,
+    census: Census,
+    shields: Shields,
+    /// The source's folders from the root down to where the join is.
+    trail: Vec<Arc<FolderTask>>,
+    folders: BTreeMap<EntryPath, Arc<FolderTask>>,
+}
+
+impl<'r> Planner<'r> {
+    /// An empty plan under `rules`.
+    pub fn new(rules: &'r Rules) -> Self {
+        Self {
+            rules,
+            plan: Plan::default(),
+            census: Census::default(),
+            shields: Shields::default(),
+            trail: Vec::new(),
+            folders: BTreeMap::new(),
+        }
+    }
+
+    /// Decides about the next path of the join.
+    pub fn feed(&mut self, joined: Joined) -> Step {
+        self.count(&joined);
+        let shielded = self.shields.cover(&joined.path);
+        self.raise_shields(&joined);
+        if shielded {
+            return Step::Settled;
+        }
+        self.follow(&joined);
+        match decide(&joined, None, self.rules) {
+            Decision::Ask => match self.enclosing(&joined.path) {
+                Some(folder) => Step::Ask(Box::new(Question { joined, folder: Arc::clone(folder) })),
+                None => Step::Settled,
+            },
+            Decision::Folder(verb) => {
+                self.add_folder(verb);
+                Step::Settled
+            }
+            decision => {
+                let folder = self.enclosing(&joined.path).cloned();
+                self.settle(decision, folder)
+            }
+        }
+    }
+
+    /// Decides about a path that was asked about, now that its contents are known.
+    pub fn learn(&mut self, question: Question, knowledge: &Knowledge) -> Step {
+        let decision = decide(&question.joined, Some(knowledge), self.rules);
+        self.settle(decision, Some(question.folder))
+    }
+
+    /// The plan, sorted, and what was counted on the way.
+    pub fn finish(self) -> (Plan, Census) {
+        let mut plan = self.plan;
+        plan.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        plan.problems.sort_by(|a, b| a.path.cmp(&b.path));
+        let deletes = &plan.deletes;
+        let makes_way =
+            |path: &EntryPath| deletes.binary_search_by(|delete| delete.path.cmp(&path.other_kind())).is_ok();
+        for operation in plan.entries.iter_mut().filter(|o| o.replica.is_none()) {
+            operation.displaces = makes_way(&operation.path);
+        }
+        plan.folders = self
+            .folders
+            .into_values()
+            .map(|task| {
+                if task.replica.is_none() && makes_way(&task.path) {
+                    Arc::new(FolderTask { displaces: true, ..(*task).clone() })
+                } else {
+                    task
+                }
+            })
+            .collect();
+        (plan, self.census)
+    }
+
+    fn count(&mut self, joined: &Joined) {
+        if joined.path.is_root() {
+            return;
+        }
+        self.census.rows += u64::from(joined.row.is_some());
+        if let Some(seen) = &joined.source {
+            self.census.source_entries += 1;
+            if let Seen::Present(stat) = seen {
+                self.census.source_bytes += stat.fingerprint.size;
+            }
+        }
+    }
+
+    fn raise_shields(&mut self, joined: &Joined) {
+        for seen in [&joined.source, &joined.replica].into_iter().flatten() {
+            match seen {
+                Seen::Present(_) => {}
+                Seen::Unlisted(..) => self.shields.below(&joined.path),
+                Seen::Unreadable(_) => self.shields.name(&joined.path),
+            }
+        }
+    }
+
+    /// Keeps the trail of source folders that lead to the join's present path.
+    fn follow(&mut self, joined: &Joined) {
+        while self.trail.last().is_some_and(|folder| !joined.path.is_below(&folder.path)) {
+            self.trail.pop();
+        }
+        if let (true, Some(Seen::Present(source))) = (joined.path.is_folder(), &joined.source) {
+            let replica = match &joined.replica {
+                Some(Seen::Present(stat) | Seen::Unlisted(stat, _)) => Some(*stat),
+                _ => None,
+            };
+            self.trail.push(Arc::new(FolderTask {
+                path: joined.path.clone(),
+                source: *source,
+                replica,
+                verb: None,
+                displaces: false,
+            }));
+        }
+    }
+
+    /// The folder that `path` lies in, if the source has it.
+    fn enclosing(&self, path: &EntryPath) -> Option<&Arc<FolderTask>> {
+        let innermost = self.trail.last()?;
+        let folder = if innermost.path == *path { self.trail.iter().nth_back(1)? } else { innermost };
+        (folder.path.as_bytes() == path.parent_bytes()).then_some(folder)
+    }
+
+    /// Adds the folder that the join is at, which [`Planner::follow`] has just put on the trail.
+    fn add_folder(&mut self, verb: Option<Verb>) {
+        let Some(task) = self.trail.last() else { return };
+        let task = Arc::new(FolderTask { verb, ..(**task).clone() });
+        if verb == Some(Verb::Create) {
+            let parent = self.enclosing(&task.path).cloned();
+            self.touch(parent);
+        }
+        self.folders.insert(task.path.clone(), task);
+    }
+
+    /// Notes that something in `folder` changes, so that its times must be put back at the end.
+    fn touch(&mut self, folder: Option<Arc<FolderTask>>) {
+        if let Some(folder) = folder {
+            self.folders.entry(folder.path.clone()).or_insert(folder);
+        }
+    }
+
+    fn settle(&mut self, decision: Decision, folder: Option<Arc<FolderTask>>) -> Step {
+        match decision {
+            Decision::Unchanged | Decision::Ask | Decision::Folder(_) => Step::Settled,
+            Decision::Confirm(record) => Step::Confirm(Change::Put(record)),
+            Decision::Forget(path) => Step::Confirm(Change::Forget(path)),
+            Decision::Problem(problem) => {
+                self.plan.problems.push(problem);
+                Step::Settled
+            }
+            Decision::Operate(operation) => {
+                if operation.verb != Verb::Metadata {
+                    self.touch(folder);
+                }
+                self.list_for(&operation).push(operation);
+                Step::Settled
+            }
+        }
+    }
+
+    fn list_for(&mut self, operation: &Operation) -> &mut Vec<Operation> {
+        match operation.verb {
+            Verb::Delete if is_litter(&operation.path) => &mut self.plan.litter,
+            Verb::Delete => &mut self.plan.deletes,
+            Verb::Create | Verb::Copy | Verb::Metadata => &mut self.plan.entries,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The two roots: that they are there, are folders, and do not lie in each other.
+
+use crate::config::paths::{PathError, resolve};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Why a pair of roots is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// They overlap, or one of them must not be a root at all: wrong usage.
+    #[error("{0}")]
+    Refused(String),
+    /// One is missing, no folder or unreadable: nothing is touched.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<PathError> for RootError {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Empty => Self::Refused(error.to_string()),
+            PathError::ForeignLink { .. } | PathError::Unusable { .. } => {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+/// A checked pair: canonical, absolute, apart from each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootPaths {
+    /// The tree that is mirrored.
+    pub source: PathBuf,
+    /// The mirror; it may be missing, its parent is there.
+    pub replica: PathBuf,
+}
+
+/// Checks a pair of roots; writes nothing.
+pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
+    let roots = RootPaths { source: resolve(source)?, replica: resolve(replica)? };
+    if roots.replica == Path::new("/") {
+        return Err(RootError::Refused(
+            "the replica / is refused: all of the system would be replaced".to_owned(),
+        ));
+    }
+    check_folder("source", &roots.source)?;
+    let replica_there = match fs::symlink_metadata(&roots.replica) {
+        Ok(_) => {
+            check_folder("replica", &roots.replica)?;
+            true
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(unavailable("replica", &roots.replica, &error)),
+    };
+    if !replica_there {
+        let parent = roots.replica.parent().unwrap_or(Path::new("/"));
+        if !parent.is_dir() {
+            return Err(RootError::Unavailable(format!(
+                "the replica {} cannot be made: {} is not a folder; make it or correct the path",
+                roots.replica.display(),
+                parent.display()
+            )));
+        }
+    }
+    check_apart(&roots)?;
+    Ok(roots)
+}
+
+/// Refuses a file of this program (manifest, log) that would lie inside a mirrored folder.
+pub fn check_outside(roots: &RootPaths, what: &str, file: &Path) -> Result<(), RootError> {
+    for (side, root) in [("source", &roots.source), ("replica", &roots.replica)] {
+        if file.starts_with(root) {
+            return Err(RootError::Refused(format!(
+                "the {what} {} lies inside the {side} {}; put it elsewhere",
+                file.display(),
+                root.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Opens the source's root for walking.
+pub fn open_source(roots: &RootPaths) -> Result<OwnedFd, RootError> {
+    open("source", &roots.source)
+}
+
+/// Opens the replica's root; `None` where it is missing.
+pub fn open_replica(roots: &RootPaths) -> Result<Option<OwnedFd>, RootError> {
+    match open("replica", &roots.replica) {
+        Err(_) if !roots.replica.exists() => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Makes the replica's root, for its owner only until its metadata is mirrored.
+pub fn make_replica(roots: &RootPaths) -> Result<(), RootError> {
+    match mkdirat(CWD, &roots.replica, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(unavailable("replica", &roots.replica, &error.into())),
+    }
+}
+
+fn open(side: &str, path: &Path) -> Result<OwnedFd, RootError> {
+    // The path has just been resolved: a link at its end now was swapped in.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(|error| unavailable(side, path, &error.into()))
+}
+
+fn check_folder(side: &str, path: &Path) -> Result<(), RootError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(RootError::Unavailable(format!(
+            "the {side} {} is not a folder; name the folder itself",
+            path.display()
+        ))),
+        Err(error) => Err(unavailable(side, path, &error)),
+    }
+}
+
+fn unavailable(side: &str, path: &Path, error: &io::Error) -> RootError {
+    RootError::Unavailable(format!(
+        "the {side} {} cannot be used: {error}; nothing was touched. Is it mounted, and may this user read it?",
+        path.display()
+    ))
+}
+
+/// Refuses roots that are one folder or lie in each other, by name or by (device, inode).
+fn check_apart(roots: &RootPaths) -> Result<(), RootError> {
+    let RootPaths { source, replica } = roots;
+    let overlap = |how: &str| {
+        Err(RootError::Refused(format!(
+            "source {} and replica {} overlap: {how}; choose folders apart from each other",
+            source.display(),
+            replica.display()
+        )))
+    };
+    let source_ids = identities(source);
+    let replica_ids = identities(replica);
+    let is_within = |ids: &[(u64, u64)], root: &[(u64, u64)], there: bool| {
+        there && root.first().is_some_and(|root| ids.contains(root))
+    };
+    let replica_there = replica.exists();
+    let same = source_ids.first() == replica_ids.first() && replica_there;
+    if source == replica || same {
+        return overlap("they are the same folder");
+    }
+    if replica.starts_with(source) || is_within(&replica_ids, &source_ids, true) {
+        return overlap("the replica lies inside the source");
+    }
+    if source.starts_with(replica) || is_within(&source_ids, &replica_ids, replica_there) {
+        return overlap("the source lies inside the replica");
+    }
+    Ok(())
+}
+
+/// Device and inode of the folder and of all above it, as far as they are there.
+fn identities(path: &Path) -> Vec<(u64, u64)> {
+    path.ancestors()
+        .filter_map(|folder| fs::metadata(folder).ok())
+        .map(|found| (found.dev(), found.ino()))
+        .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn roots_that_overlap_in_any_spelling_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        fs::create_dir_all(base.join("a/inner")).unwrap();
+        fs::create_dir_all(base.join("ab")).unwrap();
+        symlink("a", base.join("link")).unwrap();
+        for (source, replica, refused) in [
+            ("a", "a", true),
+            ("a", "a/.", true),
+            ("a", "a/", true),
+            ("a", "link", true),
+            ("a", "a/inner", true),
+            ("a", "a/new", true),
+            ("a", "link/new", true),
+            ("a/inner", "a", true),
+            ("a/inner", "link", true),
+            ("a", "a/inner/..", true),
+            ("a", "ab", false),
+            ("a", "new", false),
+            ("a", "a/../new", false),
+        ] {
+            let result = check(&base.join(source), &base.join(replica));
+            match (&result, refused) {
+                (Err(RootError::Refused(_)), true) | (Ok(_), false) => {}
+                _ => panic!("{source} {replica}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn missing_sources_files_and_missing_parents_are_unavailable() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        fs::create_dir(base.join("folder")).unwrap();
+        fs::write(base.join("file"), "").unwrap();
+        for (source, replica) in
+            [("absent", "new"), ("file", "new"), ("folder", "file"), ("folder", "absent/new")]
+        {
+            let result = check(&base.join(source), &base.join(replica));
+            assert!(matches!(result, Err(RootError::Unavailable(_))), "{source} {replica}: {result:?}");
+        }
+        assert!(matches!(check(&base.join("folder"), Path::new("/")), Err(RootError::Refused(_))));
+    }
+}

@@ -1,0 +1,208 @@
+//! One open local folder: every change to the replica's file system is a call in this file.
+
+use super::attributes::apply;
+use super::handle::os;
+use super::stat::convert;
+use super::{Applied, During, Fault, Folder, Staging, Target, TemporaryName};
+use crate::model::{Kind, Stat};
+use crate::plan::desired::Desired;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, mknodat, openat, readlinkat, renameat,
+    renameat_with, statat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// A handle (`O_PATH`) on a folder; names are looked up in it and nowhere else.
+#[derive(Debug)]
+pub struct LocalFolder {
+    pub(super) handle: OwnedFd,
+}
+
+/// How often, and after what pause, an open that a lease or lock refuses is tried again.
+const LEASE_TRIES: u32 = 5;
+const LEASE_PAUSE: Duration = Duration::from_millis(20);
+
+fn changed_since_planned() -> io::Error {
+    io::Error::other("somebody changed it since it was planned; the next run looks at it again")
+}
+
+impl LocalFolder {
+    fn lstat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
+        match statat(&self.handle, os(name), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(convert(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error).during("look at"),
+        }
+    }
+
+    fn rename(&self, from: &[u8], to: &[u8], flags: RenameFlags) -> Result<(), Errno> {
+        renameat_with(&self.handle, os(from), &self.handle, os(to), flags)
+    }
+
+    /// Renames onto a name that must be free.
+    fn rename_to_free(&self, from: &[u8], to: &[u8]) -> Result<(), Fault> {
+        match self.rename(from, to, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => Err(changed_since_planned()).during("rename into place"),
+            // RACE: file systems without renameat2 flags have no atomic "only if free". Worst
+            // outcome: a file that somebody put into the replica between these two calls is replaced.
+            Err(Errno::INVAL | Errno::NOSYS) => match self.lstat(to)? {
+                Some(_) => Err(changed_since_planned()).during("rename into place"),
+                None => renameat(&self.handle, os(from), &self.handle, os(to)).during("rename into place"),
+            },
+            result => result.during("rename into place"),
+        }
+    }
+
+    /// Swaps a staged entry with the one of the other kind that has its final name.
+    fn exchange(&self, temporary: &[u8], name: &[u8]) -> Result<(), Fault> {
+        match self.rename(temporary, name, RenameFlags::EXCHANGE) {
+            Err(Errno::NOENT) => self.rename_to_free(temporary, name),
+            // RACE: without an atomic exchange the name is free for an instant. Worst outcome after
+            // a power cut: the old entry lies under a temporary name and the new one is made anew.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let aside = TemporaryName::fresh(1).during("name a temporary for")?;
+                let aside = aside[0].as_bytes();
+                renameat(&self.handle, os(name), &self.handle, os(aside)).during("put aside")?;
+                if let Err(fault) = self.rename_to_free(temporary, name) {
+                    renameat(&self.handle, os(aside), &self.handle, os(name)).during("put back")?;
+                    return Err(fault);
+                }
+                renameat(&self.handle, os(aside), &self.handle, os(temporary)).during("put aside")
+            }
+            result => result.during("rename into place"),
+        }
+    }
+}
+
+impl Folder for LocalFolder {
+    fn own_stat(&self) -> Result<Stat, Fault> {
+        Ok(convert(&fstat(&self.handle).during("look at")?))
+    }
+
+    fn set_own(&self, desired: &Desired) -> Result<Applied, Fault> {
+        apply(self.handle.as_fd(), desired)
+    }
+
+    fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
+        self.lstat(name)
+    }
+
+    fn open_file(&self, name: &[u8]) -> Result<(File, Stat), Fault> {
+        let plain = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let mut flags = plain | OFlags::NOATIME;
+        let mut tries = 0;
+        let handle = loop {
+            match openat(&self.handle, os(name), flags, Mode::empty()) {
+                // Only the owner may leave the access time alone.
+                Err(Errno::PERM) if flags != plain => flags = plain,
+                Err(Errno::AGAIN) if tries < LEASE_TRIES => {
+                    tries += 1;
+                    sleep(LEASE_PAUSE);
+                }
+                result => break result.during("open")?,
+            }
+        };
+        let stat = convert(&fstat(&handle).during("look at")?);
+        if stat.kind() != Kind::File {
+            return Err(io::Error::other("it is no regular file any more")).during("open");
+        }
+        Ok((File::from(handle), stat))
+    }
+
+    fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Fault> {
+        Ok(readlinkat(&self.handle, os(name), Vec::new()).during("read the link")?.into_bytes())
+    }
+
+    fn stage_file(&self, temporary: &TemporaryName) -> Result<File, Fault> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let handle =
+            openat(&self.handle, os(temporary.as_bytes()), flags, mode).during("make a temporary for")?;
+        Ok(File::from(handle))
+    }
+
+    fn finish_file(&self, file: &File, desired: &Desired) -> Result<Applied, Fault> {
+        apply(file.as_fd(), desired)
+    }
+
+    fn stage_other(&self, temporary: &TemporaryName, what: Staging<'_>) -> Result<(), Fault> {
+        let name = os(temporary.as_bytes());
+        match what {
+            Staging::Folder => mkdirat(&self.handle, name, Mode::RWXU),
+            Staging::Symlink(target) => symlinkat(os(target), &self.handle, name),
+            Staging::Special(stat) => {
+                let kind = match stat.kind() {
+                    Kind::Fifo => FileType::Fifo,
+                    Kind::Socket => FileType::Socket,
+                    Kind::BlockDevice => FileType::BlockDevice,
+                    Kind::CharDevice => FileType::CharacterDevice,
+                    Kind::File | Kind::Folder | Kind::Symlink => FileType::Unknown,
+                };
+                mknodat(&self.handle, name, kind, Mode::RUSR | Mode::WUSR, stat.rdev)
+            }
+        }
+        .during("make")
+    }
+
+    fn publish(&self, temporary: &TemporaryName, name: &[u8], target: Target<'_>) -> Result<(), Fault> {
+        let temporary = temporary.as_bytes();
+        match target {
+            Target::Absent => self.rename_to_free(temporary, name),
+            Target::Exchange => self.exchange(temporary, name),
+            Target::Replace(expected) => match self.lstat(name)? {
+                None => self.rename_to_free(temporary, name),
+                // RACE: a change to the old file between this look and the rename is lost. Worst
+                // outcome: what somebody wrote into the replica in that instant, which the mirror
+                // would undo on the next run anyway.
+                Some(now) if now.is_same_object(expected) => {
+                    renameat(&self.handle, os(temporary), &self.handle, os(name)).during("rename into place")
+                }
+                Some(_) => Err(changed_since_planned()).during("rename into place"),
+            },
+        }
+    }
+
+    fn discard(&self, temporary: &TemporaryName) -> Result<(), Fault> {
+        match unlinkat(&self.handle, os(temporary.as_bytes()), AtFlags::empty()) {
+            Err(Errno::ISDIR) => unlinkat(&self.handle, os(temporary.as_bytes()), AtFlags::REMOVEDIR),
+            Err(Errno::NOENT) => Ok(()),
+            result => result,
+        }
+        .during("remove the temporary of")
+    }
+
+    fn set_metadata(
+        &self,
+        name: &[u8],
+        expected: &Stat,
+        desired: &Desired,
+    ) -> Result<(Stat, Applied), Fault> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = openat(&self.handle, os(name), flags, Mode::empty()).during("open")?;
+        let before = convert(&fstat(&handle).during("look at")?);
+        if !before.is_same_object(expected) {
+            return Err(changed_since_planned()).during("mend");
+        }
+        let applied = apply(handle.as_fd(), desired)?;
+        Ok((convert(&fstat(&handle).during("look at")?), applied))
+    }
+
+    fn remove(&self, name: &[u8], expected: &Stat) -> Result<bool, Fault> {
+        let Some(now) = self.lstat(name)? else { return Ok(false) };
+        if !now.is_same_object(expected) {
+            return Err(changed_since_planned()).during("delete");
+        }
+        let flags = if now.kind() == Kind::Folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        // RACE: another file may take the name between the look and the removal. Worst outcome: a
+        // file that somebody put into the replica in that instant is gone, as the next run would have it.
+        match unlinkat(&self.handle, os(name), flags) {
+            Err(Errno::NOENT) => Ok(false),
+            result => result.map(|()| true).during("delete"),
+        }
+    }
+}

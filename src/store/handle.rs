@@ -1,0 +1,125 @@
+//! Opening below a root without ever leaving it: no symlink is followed, at no component.
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The kernel takes paths shorter than this in one call.
+const PATH_MAX: usize = 4096;
+
+/// Times a lookup that raced with a rename or a mount elsewhere is tried again.
+const RACED_LOOKUPS: u32 = 32;
+
+static OPENAT2_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// A path or name as the system calls take it.
+pub(super) fn os(bytes: &[u8]) -> &OsStr {
+    OsStr::from_bytes(bytes)
+}
+
+/// Opens `path`, which is relative, `/`-joined and may have any length, below `root`. Fails with
+/// `ELOOP` where a component is a symlink and `EXDEV` where it would lead outside.
+pub(super) fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    if path.is_empty() {
+        return Ok(openat(root, ".", flags | OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty())?);
+    }
+    let mut held: Option<OwnedFd> = None;
+    let mut rest = path;
+    while rest.len() >= PATH_MAX {
+        let cut = rest[..PATH_MAX].iter().rposition(|&b| b == b'/').ok_or(Errno::NAMETOOLONG)?;
+        let from = held.as_ref().map_or(root, AsFd::as_fd);
+        held = Some(open_piece(from, &rest[..cut], OFlags::PATH | OFlags::DIRECTORY)?);
+        rest = &rest[cut + 1..];
+    }
+    let from = held.as_ref().map_or(root, AsFd::as_fd);
+    Ok(open_piece(from, rest, flags)?)
+}
+
+fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut tries = 0;
+    while !OPENAT2_REFUSED.load(Ordering::Relaxed) {
+        match openat2(from, os(path), flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) if tries < RACED_LOOKUPS => tries += 1,
+            // Kernels before 5.6 and some sandboxes do not have it.
+            Err(Errno::NOSYS | Errno::PERM) => OPENAT2_REFUSED.store(true, Ordering::Relaxed),
+            result => return result,
+        }
+    }
+    open_by_component(from, path, flags)
+}
+
+/// The same with one plain `openat` for each component.
+fn open_by_component(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mut components = path.split(|&b| b == b'/').peekable();
+    let mut held: Option<OwnedFd> = None;
+    while let Some(name) = components.next() {
+        if name.is_empty() || name == b"." || name == b".." {
+            return Err(Errno::INVAL);
+        }
+        let from = held.as_ref().map_or(from, AsFd::as_fd);
+        let last = components.peek().is_none();
+        let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        held = Some(openat(from, os(name), if last { flags } else { way }, Mode::empty())?);
+    }
+    held.ok_or(Errno::INVAL)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+
+    #[test]
+    fn a_symlink_on_the_way_or_at_the_end_is_refused_with_and_without_openat2() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("real/deep")).unwrap();
+        symlink("real", dir.path().join("link")).unwrap();
+        let root = fs::File::open(dir.path()).unwrap();
+        for (path, opens) in [
+            (&b"real/deep"[..], true),
+            (b"", true),
+            (b"link/deep", false),
+            (b"link", false),
+            (b"real/../real", false),
+            (b"absent", false),
+        ] {
+            if path != b"real/../real" {
+                assert_eq!(open_beneath(root.as_fd(), path, FOLDER).is_ok(), opens, "{path:?}");
+            }
+            if !path.is_empty() {
+                let flags = FOLDER | OFlags::NOFOLLOW;
+                assert_eq!(open_by_component(root.as_fd(), path, flags).is_ok(), opens, "{path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn paths_longer_than_the_kernel_takes_are_opened_in_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "n".repeat(200);
+        let mut here: OwnedFd = fs::File::open(dir.path()).unwrap().into();
+        let mut path = Vec::new();
+        for _ in 0..30 {
+            rustix::fs::mkdirat(&here, &*name, Mode::RWXU).unwrap();
+            here = openat(&here, &*name, FOLDER, Mode::empty()).unwrap();
+            path.extend_from_slice(name.as_bytes());
+            path.push(b'/');
+        }
+        path.pop();
+        assert!(path.len() > PATH_MAX);
+        let root = fs::File::open(dir.path()).unwrap();
+        let opened = open_beneath(root.as_fd(), &path, FOLDER).unwrap();
+        let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_ino;
+        assert_eq!(inode(opened.as_fd()), inode(here.as_fd()));
+    }
+}

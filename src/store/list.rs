@@ -1,0 +1,106 @@
+//! What one folder holds, with the figures of each entry, sorted.
+
+use super::handle::{open_beneath, os};
+use super::stat::convert;
+use crate::model::{Entry, EntryPath, Kind, Seen};
+use rustix::fs::{AtFlags, Dir, OFlags, statat};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use walkdir::WalkDir;
+
+/// Lists `folder` below `root`: each entry with its lstat, in path order. What vanishes meanwhile
+/// is left out; what is there but refuses its figures is [`Seen::Unreadable`].
+pub(super) fn list(root: BorrowedFd<'_>, folder: &EntryPath) -> io::Result<Vec<Entry>> {
+    let handle = open_beneath(root, folder.trimmed(), OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut entries = Vec::new();
+    for_each_name(&handle, |name| match statat(&handle, os(name), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => {
+            let stat = convert(&stat);
+            let path = folder.child(name, stat.kind() == Kind::Folder);
+            entries.push(Entry { path, seen: Seen::Present(stat) });
+        }
+        Err(Errno::NOENT) => {}
+        Err(error) => {
+            let seen = Seen::Unreadable(io::Error::from(error).to_string());
+            entries.push(Entry { path: folder.child(name, false), seen });
+        }
+    })?;
+    let common = folder.as_bytes().len();
+    entries.sort_unstable_by(|a, b| a.path.as_bytes()[common..].cmp(&b.path.as_bytes()[common..]));
+    Ok(entries)
+}
+
+/// Calls `each` with every name in the folder. walkdir reads it through the open handle, so that
+/// no path is looked up again and nothing can be swapped in between; where `/proc` is not mounted
+/// the handle is read directly.
+fn for_each_name(handle: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let itself = format!("/proc/self/fd/{}/", handle.as_raw_fd());
+    let mut listed_any = false;
+    for entry in WalkDir::new(&itself).min_depth(1).max_depth(1) {
+        match entry {
+            Ok(entry) => {
+                listed_any = true;
+                each(entry.file_name().as_bytes());
+            }
+            Err(error) => {
+                let depth = error.depth();
+                let error = io::Error::from(error);
+                if !listed_any && depth == 0 && error.kind() == io::ErrorKind::NotFound {
+                    return read_directly(handle, each);
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_directly(handle: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    for entry in Dir::read_from(handle.as_fd())? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            each(name);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn both_ways_of_reading_a_folder_give_the_same_names() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("sub/inner"), "").unwrap();
+        for name in ["a.txt", "a", "-x", "new\nline"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let handle: OwnedFd = fs::File::open(dir.path()).unwrap().into();
+        let (mut walked, mut read) = (Vec::new(), Vec::new());
+        for_each_name(&handle, |name| walked.push(name.to_vec())).unwrap();
+        read_directly(&handle, |name| read.push(name.to_vec())).unwrap();
+        walked.sort();
+        read.sort();
+        assert_eq!(walked, read);
+        assert_eq!(walked.len(), 5);
+    }
+
+    #[test]
+    fn folders_sort_as_if_their_name_ended_in_a_slash() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        fs::write(dir.path().join("a.txt"), "").unwrap();
+        fs::write(dir.path().join("a0"), "").unwrap();
+        let root = fs::File::open(dir.path()).unwrap();
+        let names: Vec<_> =
+            list(root.as_fd(), &EntryPath::root()).unwrap().into_iter().map(|e| e.path).collect();
+        assert_eq!(names, ["a.txt", "a/", "a0"].map(EntryPath::from));
+    }
+}

@@ -1,0 +1,58 @@
+//! A tree in a local folder.
+
+use super::folder::LocalFolder;
+use super::handle::open_beneath;
+use super::walk::Walk;
+use super::{During, Fault, Store};
+use crate::cancel::Cancel;
+use crate::model::EntryPath;
+use rustix::fs::{OFlags, fstatfs, syncfs};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A local root, held open: whatever its path leads to later, this is the folder that was checked.
+#[derive(Debug)]
+pub struct LocalStore {
+    root: OwnedFd,
+}
+
+impl LocalStore {
+    /// The tree below `root`, an open folder (readable, not `O_PATH`).
+    pub fn new(root: OwnedFd) -> Self {
+        Self { root }
+    }
+
+    /// Walks the whole tree.
+    pub fn walk<'a>(&'a self, cancel: &'a Cancel) -> Walk<'a> {
+        Walk::new(self.root.as_fd(), cancel)
+    }
+}
+
+impl Store for LocalStore {
+    type Folder = LocalFolder;
+
+    fn folder(&self, path: &EntryPath) -> Result<LocalFolder, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags).during("open the folder of")?;
+        Ok(LocalFolder { handle })
+    }
+
+    fn make_durable(&self) -> Result<(), Fault> {
+        syncfs(&self.root).during("make durable (syncfs)")
+    }
+}
+
+/// File systems known to stamp with the kernel's tick (numbers from linux/magic.h): ext2 to ext4,
+/// xfs, btrfs, tmpfs, overlayfs, f2fs, bcachefs and zfs.
+const TICKING: [i64; 8] =
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0xF2F5_2010, 0xCA45_1A4E, 0x2FC1_2FC1];
+
+/// Where nothing is known of the file system's stamps.
+const UNKNOWN_GRANULARITY_NANOS: i64 = 2_000_000_000;
+
+impl LocalStore {
+    /// How coarse this file system's time stamps are, in nanoseconds, given the kernel's tick.
+    pub fn granularity_nanos(&self, tick: i64) -> i64 {
+        let known = fstatfs(&self.root).is_ok_and(|found| TICKING.contains(&found.f_type));
+        if known { tick } else { UNKNOWN_GRANULARITY_NANOS }
+    }
+}

@@ -1,0 +1,121 @@
+//! Where trees live. [`Store`] is the seam for replicas that are no local folders; [`local`] is
+//! the local one, and the only module that changes anything on a file system the user cares for.
+
+mod attributes;
+mod folder;
+mod handle;
+mod list;
+pub mod local;
+mod stage;
+mod stat;
+pub mod walk;
+
+use crate::model::{EntryPath, Stat};
+use crate::plan::desired::Desired;
+use std::fs::File;
+use std::io;
+
+pub use stage::TemporaryName;
+
+/// A step in a store that failed: what was being done, and the system's reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{action}: {error}")]
+pub struct Fault {
+    /// A verb phrase: "open", "rename into place".
+    pub action: &'static str,
+    /// The system's reason.
+    pub error: io::Error,
+}
+
+impl Fault {
+    /// Whether what was to be worked on is not there (any more).
+    pub fn is_absence(&self) -> bool {
+        matches!(self.error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    }
+}
+
+/// Names the step that an I/O result belongs to.
+pub(crate) trait During<T> {
+    /// `self`, its error marked with `action`.
+    fn during(self, action: &'static str) -> Result<T, Fault>;
+}
+
+impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
+    fn during(self, action: &'static str) -> Result<T, Fault> {
+        self.map_err(|error| Fault { action, error: error.into() })
+    }
+}
+
+/// What must be at a name when a staged entry is published under it.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// Nothing.
+    Absent,
+    /// This, which is replaced.
+    Replace(&'a Stat),
+    /// Something of the other kind (folder or not), which ends up under the temporary's name.
+    Exchange,
+}
+
+/// What is staged besides regular files.
+#[derive(Clone, Copy, Debug)]
+pub enum Staging<'a> {
+    /// A folder that only its owner may enter.
+    Folder,
+    /// A symbolic link to this text.
+    Symlink(&'a [u8]),
+    /// A FIFO, socket or device node like this one.
+    Special(&'a Stat),
+}
+
+/// A metadata change that went through, and whether the owner could be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied {
+    /// The owner or group could not be given away; set-id bits were left out for that reason.
+    pub owner_lost: bool,
+}
+
+/// A place that holds a tree.
+pub trait Store: Sync {
+    /// One of its folders.
+    type Folder: Folder;
+    /// Opens the folder at `path` (the root for the empty path).
+    fn folder(&self, path: &EntryPath) -> Result<Self::Folder, Fault>;
+    /// Returns when all that was written so far survives a power cut. An error is final for what
+    /// was written: a second call would lie.
+    fn make_durable(&self) -> Result<(), Fault>;
+}
+
+/// An open folder; `name` is always one component, never `.` or `..`, and never followed.
+pub trait Folder {
+    /// The figures of the folder itself.
+    fn own_stat(&self) -> Result<Stat, Fault>;
+    /// Sets the folder's own metadata.
+    fn set_own(&self, desired: &Desired) -> Result<Applied, Fault>;
+    /// The figures of an entry, `None` where there is none.
+    fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault>;
+    /// Opens a regular file for reading, with the figures of the open handle.
+    fn open_file(&self, name: &[u8]) -> Result<(File, Stat), Fault>;
+    /// The text of a symbolic link.
+    fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Fault>;
+    /// Makes a new empty file, which only its owner may read, under a temporary name.
+    fn stage_file(&self, temporary: &TemporaryName) -> Result<File, Fault>;
+    /// Sets the metadata of a file being staged.
+    fn finish_file(&self, file: &File, desired: &Desired) -> Result<Applied, Fault>;
+    /// Makes anything but a regular file under a temporary name.
+    fn stage_other(&self, temporary: &TemporaryName, what: Staging<'_>) -> Result<(), Fault>;
+    /// Gives a staged entry its final name, atomically, if `target` is what is there.
+    fn publish(&self, temporary: &TemporaryName, name: &[u8], target: Target<'_>) -> Result<(), Fault>;
+    /// Removes a temporary that is not to be published.
+    fn discard(&self, temporary: &TemporaryName) -> Result<(), Fault>;
+    /// Sets the metadata of an entry, if it still is `expected`, and returns what is so then.
+    fn set_metadata(&self, name: &[u8], expected: &Stat, desired: &Desired)
+    -> Result<(Stat, Applied), Fault>;
+    /// Removes an entry (a folder must be empty), if it still is `expected`. `false`: it was gone.
+    fn remove(&self, name: &[u8], expected: &Stat) -> Result<bool, Fault>;
+}
+
+/// The figures of an open file.
+pub fn stat_of(file: &File) -> io::Result<Stat> {
+    Ok(stat::convert(&rustix::fs::fstat(file)?))
+}

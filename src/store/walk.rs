@@ -1,0 +1,80 @@
+//! A tree as one stream of entries in path order.
+
+use super::list::list;
+use super::stat::convert;
+use crate::cancel::Cancel;
+use crate::model::{Entry, EntryPath, Kind, Seen};
+use rustix::fs::fstat;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// Walks the tree below a root, folder by folder, holding no folder open between two entries.
+///
+/// The root comes first, as the entry with the empty path. The walk ends early when cancelled;
+/// ask [`Cancel::requested`] before trusting that it saw everything.
+pub struct Walk<'a> {
+    root: BorrowedFd<'a>,
+    cancel: &'a Cancel,
+    begun: bool,
+    /// What is left of the listings from the root down to the present folder.
+    open: Vec<std::vec::IntoIter<Entry>>,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk below `root`, an open folder.
+    pub fn new(root: BorrowedFd<'a>, cancel: &'a Cancel) -> Self {
+        Self { root, cancel, begun: false, open: Vec::new() }
+    }
+
+    fn root_entry(&mut self) -> Option<Entry> {
+        let seen = match fstat(self.root) {
+            Ok(stat) => Seen::Present(convert(&stat)),
+            Err(error) => Seen::Unreadable(io::Error::from(error).to_string()),
+        };
+        self.enter(Entry { path: EntryPath::root(), seen })
+    }
+
+    /// Lists `entry` if it is a folder. `None`: it vanished meanwhile.
+    fn enter(&mut self, entry: Entry) -> Option<Entry> {
+        let Seen::Present(stat) = entry.seen else { return Some(entry) };
+        if stat.kind() != Kind::Folder {
+            return Some(entry);
+        }
+        match list(self.root, &entry.path) {
+            Ok(children) => {
+                self.open.push(children.into_iter());
+                Some(entry)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Entry { seen: Seen::Unlisted(stat, error.to_string()), ..entry }),
+        }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        if !self.begun {
+            self.begun = true;
+            return self.root_entry();
+        }
+        while let Some(listing) = self.open.last_mut() {
+            match listing.next() {
+                Some(entry) if entry.path.is_folder() && self.cancel.requested() => {
+                    self.open.clear();
+                    drop(entry);
+                }
+                Some(entry) => {
+                    if let Some(entry) = self.enter(entry) {
+                        return Some(entry);
+                    }
+                }
+                None => {
+                    self.open.pop();
+                }
+            }
+        }
+        None
+    }
+}

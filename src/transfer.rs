@@ -1,0 +1,176 @@
+//! Bytes from one place to another, in chunks, with somebody looking on (the hash).
+
+use crate::cancel::Cancel;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+/// Why a transfer ended early.
+#[derive(Debug)]
+pub enum Interruption {
+    /// The source could not be read.
+    Source(io::Error),
+    /// The replica could not be read (when comparing) or written.
+    Replica(io::Error),
+    /// Somebody asked to stop.
+    Cancelled,
+}
+
+/// Reads a file that should hold one byte less than `into` has room for, in one call as a rule:
+/// the spare byte shows that the end was reached. Returns how many bytes were there.
+pub fn read_whole(file: &File, into: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    loop {
+        let read = read_some(file, &mut into[filled..])?;
+        filled += read;
+        // A regular file gives less than was asked for only at its end, where one byte is spare.
+        if read == 0 || filled + 1 >= into.len() {
+            return Ok(filled);
+        }
+    }
+}
+
+/// Copies all of `from` to `to`, showing every chunk to `each`; returns the bytes copied.
+/// `buffer` is the chunk.
+pub fn copy(
+    from: &File,
+    mut to: &File,
+    buffer: &mut [u8],
+    cancel: &Cancel,
+    mut each: impl FnMut(&[u8]),
+) -> Result<u64, Interruption> {
+    let mut total = 0;
+    loop {
+        if cancel.requested() {
+            return Err(Interruption::Cancelled);
+        }
+        let read = read_some(from, buffer).map_err(Interruption::Source)?;
+        if read == 0 {
+            return Ok(total);
+        }
+        to.write_all(&buffer[..read]).map_err(Interruption::Replica)?;
+        each(&buffer[..read]);
+        total += read as u64;
+    }
+}
+
+/// Reads all of `from`, showing every chunk to `each`; returns the bytes read.
+pub fn read(
+    from: &File,
+    buffer: &mut [u8],
+    cancel: &Cancel,
+    mut each: impl FnMut(&[u8]),
+) -> Result<u64, Interruption> {
+    let mut total = 0;
+    loop {
+        if cancel.requested() {
+            return Err(Interruption::Cancelled);
+        }
+        let read = read_some(from, buffer).map_err(Interruption::Source)?;
+        if read == 0 {
+            return Ok(total);
+        }
+        each(&buffer[..read]);
+        total += read as u64;
+    }
+}
+
+/// Whether both files hold the same bytes; shows the source's chunks to `each` until they differ.
+/// The two buffers are of one size, the chunk.
+pub fn same(
+    source: &File,
+    replica: &File,
+    buffers: (&mut [u8], &mut [u8]),
+    cancel: &Cancel,
+    mut each: impl FnMut(&[u8]),
+) -> Result<bool, Interruption> {
+    let (ours, theirs) = buffers;
+    loop {
+        if cancel.requested() {
+            return Err(Interruption::Cancelled);
+        }
+        let read = read_some(source, ours).map_err(Interruption::Source)?;
+        // At the source's end, one byte more would show that the replica goes on.
+        let wanted = read.max(1);
+        let mut filled = 0;
+        while filled < wanted {
+            match read_some(replica, &mut theirs[filled..wanted]).map_err(Interruption::Replica)? {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        if ours[..read] != theirs[..filled] {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+        each(&ours[..read]);
+    }
+}
+
+/// One read, repeated where a signal came between.
+fn read_some(mut file: &File, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Seek;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        file
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_copy_has_and_shows_all_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), chunk in 1_usize..70) {
+            let (from, mut to) = (file(&bytes), file(b""));
+            let mut seen = Vec::new();
+            let mut buffer = vec![0; chunk];
+            let total = copy(&from, &to, &mut buffer, &Cancel::new(), |c| seen.extend_from_slice(c)).unwrap();
+            prop_assert_eq!(total, bytes.len() as u64);
+            to.rewind().unwrap();
+            let mut copied = Vec::new();
+            to.read_to_end(&mut copied).unwrap();
+            prop_assert_eq!(&copied, &bytes);
+            prop_assert_eq!(&seen, &bytes);
+        }
+
+        #[test]
+        fn sameness_is_that_of_the_bytes(
+            a in prop::collection::vec(0_u8..2, 0..9),
+            b in prop::collection::vec(0_u8..2, 0..9),
+            chunk in 1_usize..5,
+        ) {
+            let (mut x, mut y) = (vec![0; chunk], vec![0; chunk]);
+            let got = same(&file(&a), &file(&b), (&mut x, &mut y), &Cancel::new(), |_| {}).unwrap();
+            prop_assert_eq!(got, a == b);
+        }
+
+        #[test]
+        fn reading_whole_tells_shorter_and_longer(bytes in prop::collection::vec(any::<u8>(), 0..50), size in 0_usize..50) {
+            let mut room = vec![0; size + 1];
+            let read = read_whole(&file(&bytes), &mut room).unwrap();
+            prop_assert_eq!(read == size, bytes.len() == size);
+        }
+    }
+
+    #[test]
+    fn a_request_to_stop_ends_a_copy() {
+        let cancel = Cancel::new();
+        cancel.request();
+        let ended = copy(&file(b"x"), &file(b""), &mut [0; 4], &cancel, |_| {});
+        assert!(matches!(ended, Err(Interruption::Cancelled)));
+    }
+}
