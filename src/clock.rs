@@ -21,6 +21,11 @@ pub fn rfc3339(time: Timestamp) -> String {
     utc(time).map_or_else(|| time.to_string(), |t| t.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
+/// RFC 3339 in UTC with nanoseconds, for figures that are compared to the nanosecond.
+pub fn rfc3339_nanos(time: Timestamp) -> String {
+    utc(time).map_or_else(|| time.to_string(), |t| t.to_rfc3339_opts(SecondsFormat::Nanos, true))
+}
+
 /// Local time to the second with the offset, for people.
 pub fn readable(time: Timestamp) -> String {
     utc(time).map_or_else(

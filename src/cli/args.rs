@@ -27,6 +27,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look into the manifest; works beside a running daemon
+    Status(StatusOptions),
     /// Mirror: a daemon at an interval, or one run with --once (this is the default)
     Sync(SyncOptions),
 }
@@ -42,6 +44,42 @@ pub struct SyncOptions {
     /// Print what a run would do, and write nothing anywhere (implies --once)
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+/// Options of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusOptions {
+    /// Tell all that is known of these entries: paths under the roots, or in one of them
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub job: JobOptions,
+    /// Show what the next run would do
+    #[arg(long, conflicts_with_all = ["paths", "runs", "problems", "files"])]
+    pub pending: bool,
+    /// Show the last N runs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: Option<u32>,
+    /// Show what is wrong now
+    #[arg(long)]
+    pub problems: bool,
+    /// List the entries (all, or those at and below PATH)
+    #[arg(long)]
+    pub files: bool,
+    /// How to show it; md5sum lists the files so that `md5sum -c` takes it [default: table]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+}
+
+/// How `status` shows things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON object a line.
+    Json,
+    /// As md5sum writes it and takes it with -c.
+    Md5sum,
 }
 
 /// Options that every subcommand has.

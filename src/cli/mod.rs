@@ -6,6 +6,8 @@ mod events;
 mod logging;
 mod output;
 mod progress;
+mod status;
+mod status_lines;
 mod sync;
 mod watch;
 
@@ -27,6 +29,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let result = match cli.command {
         None => sync::run(cli.sync),
         Some(Command::Sync(options)) => sync::run(options),
+        Some(Command::Status(options)) => status::run(&options),
     };
     match result {
         Ok(code) => code.number(),

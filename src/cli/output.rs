@@ -1,7 +1,7 @@
 //! stdout for results, stderr for diagnostics. A closed pipe ends neither a run nor the program.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{BufWriter, IsTerminal, StdoutLock, Write, stderr, stdout};
 use std::sync::OnceLock;
 
 use super::args::ColorChoice;
@@ -26,6 +26,22 @@ fn colored(terminal: bool) -> bool {
 pub fn print(line: impl Display) {
     // Whoever read them has gone away; the mirror matters more.
     let _ = writeln!(stdout().lock(), "{line}");
+}
+
+/// Many lines of results, buffered.
+pub struct Lines(BufWriter<StdoutLock<'static>>);
+
+impl Lines {
+    /// None yet.
+    pub fn new() -> Self {
+        Self(BufWriter::new(stdout().lock()))
+    }
+
+    /// Writes one line, of any bytes.
+    pub fn line(&mut self, line: &[u8]) {
+        // Whoever read them has gone away.
+        let _ = self.0.write_all(line).and_then(|()| self.0.write_all(b"\n"));
+    }
 }
 
 /// Writes a line of diagnostics: `twinfold: LEVEL: MESSAGE`.

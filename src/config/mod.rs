@@ -39,6 +39,9 @@ pub enum ConfigError {
         /// Line, key and what is wrong with it.
         message: String,
     },
+    /// Neither command line nor config describes a mirror.
+    #[error("nothing to mirror: give --source DIR and --replica DIR, or a config file with a [[job]]")]
+    NothingToMirror,
     /// A value is out of range or does not fit the others.
     #[error("{0}")]
     Invalid(String),

@@ -1,7 +1,8 @@
 //! What a run goes by, after all layers are laid over each other.
 
 use super::ConfigError;
-use super::file::{ConfigFile, Durability, JobTable, LogFormat, LogLevel};
+pub use super::file::ConfigFile;
+use super::file::{Durability, JobTable, LogFormat, LogLevel};
 use crate::plan::gate::MaxDelete;
 use std::env;
 use std::path::PathBuf;
@@ -182,10 +183,7 @@ fn choose(overrides: &Overrides, file: &ConfigFile) -> Result<Vec<JobTable>, Con
         (Some(_), None) | (None, Some(_)) if file.job.len() != 1 => Err(ConfigError::Invalid(
             "both --source and --replica are needed to describe a mirror".to_owned(),
         )),
-        _ if file.job.is_empty() => Err(ConfigError::Invalid(
-            "nothing to mirror: give --source DIR and --replica DIR, or a config file with a [[job]]"
-                .to_owned(),
-        )),
+        _ if file.job.is_empty() => Err(ConfigError::NothingToMirror),
         _ => Ok(file.job.clone()),
     }
 }

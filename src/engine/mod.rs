@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod job;
 pub mod report;
 pub mod run;
+pub mod status;
 
 mod content;
 mod execute;

@@ -71,6 +71,21 @@ pub struct RunRow {
     pub figures: RunFigures,
 }
 
+impl RunRow {
+    /// Whether it saw both trees to their end.
+    pub fn is_complete(&self) -> bool {
+        self.ended.is_some() && !matches!(self.figures.result.as_str(), "failed" | "interrupted")
+    }
+
+    /// How long it took, in seconds; `None` while it runs, or where it was killed.
+    pub fn took_seconds(&self) -> Option<f64> {
+        let nanos = self.ended?.as_nanos().saturating_sub(self.started.as_nanos());
+        #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
+        let seconds = nanos as f64 / 1e9;
+        Some(seconds)
+    }
+}
+
 /// So many runs are remembered.
 const RUNS_KEPT: i64 = 1000;
 

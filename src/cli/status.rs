@@ -1,0 +1,166 @@
+//! `twinfold status`: what the manifest says, as a table, as JSON or for md5sum.
+
+use super::args::{Format, StatusOptions};
+use super::status_lines;
+use super::sync::{self, Request, request};
+use super::{events, output};
+use crate::cancel::Cancel;
+use crate::config::settings::{self, Overrides};
+use crate::config::{ConfigError, state};
+use crate::engine::job::Job;
+use crate::engine::status;
+use crate::error::{Error, ExitCode};
+use crate::manifest::{Bounds, Reader};
+use crate::model::escape::escaped;
+use serde_json::Value;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Runs shown where no number is asked for.
+const RUNS_SHOWN: u32 = 5;
+
+/// Runs the subcommand.
+pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
+    let format = options.format.unwrap_or(if options.job.json { Format::Json } else { Format::Table });
+    let request = subjects(options)?;
+    let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::locate).collect::<Result<_, _>>()?;
+    if options.pending {
+        let mut preview = request.options.clone();
+        preview.json |= format == Format::Json;
+        for settings in &request.jobs {
+            sync::preview_one(&preview, &Job::prepare(settings.clone())?, &Cancel::new())?;
+        }
+        return Ok(ExitCode::Ok);
+    }
+    for (number, job) in jobs.iter().enumerate() {
+        if format == Format::Table && number > 0 {
+            output::print("");
+        }
+        if options.files || format == Format::Md5sum {
+            list(job, &options.paths, format)?;
+        } else if !options.paths.is_empty() {
+            entries(job, &options.paths, format)?;
+        } else {
+            overview(job, options, format)?;
+        }
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// The jobs that are asked about; without any word of them, all that have state here.
+fn subjects(options: &StatusOptions) -> Result<Request, Error> {
+    let asked = request(options.job.clone());
+    match asked {
+        Err(Error::Config(ConfigError::NothingToMirror)) => {
+            let folder = state::folder()?;
+            let jobs = manifests(&folder)
+                .into_iter()
+                .filter_map(|manifest| {
+                    // What is no manifest of ours is passed over: nobody asked about it.
+                    let roots = Reader::open(&manifest).and_then(|reader| reader.job()).ok()?;
+                    let overrides = Overrides {
+                        source: Some(roots.source),
+                        replica: Some(roots.replica),
+                        manifest: Some(manifest),
+                        ..Overrides::default()
+                    };
+                    settings::jobs(&overrides, &settings::ConfigFile::default()).ok()
+                })
+                .flatten()
+                .collect::<Vec<_>>();
+            if jobs.is_empty() {
+                let nothing = format!(
+                    "there is nothing to tell of: no config names a job, and no mirror has run with its state in {}; \
+                     give --source DIR and --replica DIR",
+                    folder.display()
+                );
+                return Err(ConfigError::Invalid(nothing).into());
+            }
+            let log = settings::log_settings(&Overrides::default(), &settings::ConfigFile::default())?;
+            Ok(Request { options: options.job.clone(), jobs, log })
+        }
+        result => result,
+    }
+}
+
+fn manifests(folder: &Path) -> Vec<PathBuf> {
+    let Ok(listing) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = listing
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .collect();
+    found.sort();
+    found
+}
+
+fn overview(job: &Job, options: &StatusOptions, format: Format) -> Result<(), Error> {
+    let overview = status::overview(job, options.runs.unwrap_or(RUNS_SHOWN))?;
+    if format == Format::Json {
+        let mut object = events::event("status", &job.label(), None);
+        status_lines::overview_fields(&mut object, job, overview.as_ref());
+        output::print(Value::Object(object));
+        return Ok(());
+    }
+    match (&overview, options.problems, options.runs) {
+        (Some(overview), true, _) => status_lines::print_problems(overview),
+        (Some(overview), false, Some(_)) => status_lines::print_runs(overview),
+        _ => status_lines::print_overview(job, overview.as_ref()),
+    }
+    Ok(())
+}
+
+fn entries(job: &Job, paths: &[PathBuf], format: Format) -> Result<(), Error> {
+    let reader = status::open(job)?;
+    for named in paths {
+        let record = status::find(job, &reader, named)?;
+        match (record, format) {
+            (Some(record), Format::Json) => {
+                let mut object = events::event("entry", &job.label(), None);
+                status_lines::entry_fields(&mut object, &record);
+                output::print(Value::Object(object));
+            }
+            (Some(record), _) => status_lines::print_entry(&record),
+            (None, _) => unknown(named),
+        }
+    }
+    Ok(())
+}
+
+fn unknown(named: &Path) {
+    let name = escaped(named.as_os_str().as_bytes());
+    output::diagnose("note", &format!("{name} is not in the manifest: it is new, or not there"));
+}
+
+fn list(job: &Job, paths: &[PathBuf], format: Format) -> Result<(), Error> {
+    let reader = status::open(job)?;
+    let mut wanted = Vec::new();
+    for named in paths {
+        match status::bounds(job, &reader, named)? {
+            Some(bounds) => wanted.push(bounds),
+            None => unknown(named),
+        }
+    }
+    if paths.is_empty() {
+        wanted.push(Bounds::All);
+    }
+    let mut out = output::Lines::new();
+    for bounds in wanted {
+        for record in reader.rows(bounds) {
+            let record = record?;
+            match format {
+                Format::Table => out.line(status_lines::file_line(&record).as_bytes()),
+                Format::Json => {
+                    let mut object = events::event("entry", &job.label(), None);
+                    status_lines::entry_fields(&mut object, &record);
+                    out.line(Value::Object(object).to_string().as_bytes());
+                }
+                Format::Md5sum => {
+                    if let Some(line) = status_lines::md5sum(&record) {
+                        out.line(&line);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What the manifest says of a job: read beside a running daemon, without a lock, writing nothing.
+
+use super::job::Job;
+use crate::error::Error;
+use crate::lock::current_holder;
+use crate::manifest::{Bounds, HeldRow, ManifestError, ProblemRow, Reader, RunRow};
+use crate::model::{EntryPath, Record};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// One job at a glance.
+#[derive(Debug)]
+pub struct Overview {
+    /// Who holds the job's lock now: a daemon, or a run that is going on.
+    pub holder: Option<String>,
+    /// Entries in the source and bytes in them, as the last complete run saw them.
+    pub entries: u64,
+    /// See `entries`.
+    pub bytes: u64,
+    /// The last runs, newest first.
+    pub runs: Vec<RunRow>,
+    /// What is wrong now.
+    pub problems: Vec<ProblemRow>,
+    /// The deletes that are held.
+    pub held: Option<HeldRow>,
+}
+
+/// So many runs are searched for the last complete one.
+const SEARCHED: u32 = 100;
+
+/// Looks at a job, with its last `runs` runs. `None`: it has no manifest, so it has not run yet.
+pub fn overview(job: &Job, runs: u32) -> Result<Option<Overview>, Error> {
+    let reader = match open(job) {
+        Err(Error::Manifest(ManifestError::Missing { .. })) => return Ok(None),
+        result => result?,
+    };
+    let mut history = reader.runs(runs.max(SEARCHED))?;
+    let complete = history.iter().find(|run| run.is_complete()).map(|run| &run.figures);
+    let (entries, bytes) = complete.map_or((0, 0), |figures| (figures.entries, figures.entry_bytes));
+    history.truncate(usize::try_from(runs).unwrap_or(usize::MAX));
+    Ok(Some(Overview {
+        holder: current_holder(&job.manifest),
+        entries,
+        bytes,
+        runs: history,
+        problems: reader.problems()?,
+        held: reader.held()?,
+    }))
+}
+
+/// Opens a job's manifest for reading, refusing another job's.
+pub fn open(job: &Job) -> Result<Reader, Error> {
+    let reader = Reader::open(&job.manifest)?;
+    reader.check_job(&job.roots())?;
+    Ok(reader)
+}
+
+/// The row that `named` means: a path under the roots, or an absolute one in either of them.
+pub fn find(job: &Job, reader: &Reader, named: &Path) -> Result<Option<Record>, Error> {
+    for key in keys(job, named) {
+        if let Some(record) = reader.find(&key)? {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
+/// What `named` bounds: the entry itself and, for a folder, all below it.
+pub fn bounds(job: &Job, reader: &Reader, named: &Path) -> Result<Option<Bounds>, Error> {
+    Ok(find(job, reader, named)?.map(|record| Bounds::Under(record.path)))
+}
+
+/// The keys under which an entry may be: a user does not add `/` to a folder's name.
+fn keys(job: &Job, named: &Path) -> Vec<EntryPath> {
+    let mut below = named;
+    for root in [&job.paths.source, &job.paths.replica, &job.settings.source, &job.settings.replica] {
+        if named.is_absolute()
+            && let Ok(rest) = named.strip_prefix(root)
+        {
+            below = rest;
+            break;
+        }
+    }
+    let parts: Vec<&[u8]> = below
+        .as_os_str()
+        .as_bytes()
+        .split(|&b| b == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .collect();
+    if parts.is_empty() {
+        return vec![EntryPath::root()];
+    }
+    let plain = EntryPath::from_bytes(parts.join(&b'/'));
+    let folder = plain.other_kind();
+    vec![plain, folder]
+}
