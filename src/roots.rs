@@ -68,6 +68,9 @@ pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
         }
     }
     check_apart(&roots)?;
+    // Opened again for the run; what cannot be read is refused before anything is written.
+    open_source(&roots)?;
+    open_replica(&roots)?;
     Ok(roots)
 }
 

@@ -23,6 +23,8 @@ mod open;
 mod reader;
 mod replace;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use entries::{Bounds, Rows};
 pub use error::ManifestError;

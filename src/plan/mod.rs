@@ -1,6 +1,8 @@
 //! Floor 1: decisions. Iterators and values in, values out; no I/O, no threads, no clock.
 
 pub mod decide;
+#[cfg(test)]
+mod decide_tests;
 pub mod desired;
 pub mod gate;
 pub mod join;

@@ -1,0 +1,229 @@
+//! The truth table of [`decide`], over tiny named fixtures.
+
+use super::decide::{Decision, Knowledge, Rules, decide};
+use super::desired::Rights;
+use super::join::Joined;
+use crate::model::{
+    Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Stat, Timestamp, Verb,
+};
+
+const OLD: Timestamp = Timestamp::new(1_000, 5);
+const NOW: Timestamp = Timestamp::new(2_000, 5);
+const KNOWN: Digest = Digest([7; 16]);
+
+fn rules() -> Rules {
+    let rights = Rights { uid: 0, groups: vec![0] };
+    Rules { rights, ignore_ctime: false, ignore_inode: false, began: NOW, tick_nanos: 4_000_000 }
+}
+
+fn stat(kind: Kind) -> Stat {
+    let size = if kind.has_content() { 10 } else { 0 };
+    let fingerprint = Fingerprint { kind, mode: 0o644, size, mtime: OLD, ctime: OLD, inode: 1 };
+    Stat { fingerprint, uid: 0, gid: 0, links: 1, device: 1, rdev: 0 }
+}
+
+/// The replica's counterpart: an inode and a ctime of its own.
+fn twin(source: Stat) -> Stat {
+    let fingerprint = Fingerprint { inode: 900, ctime: Timestamp::new(1_500, 5), ..source.fingerprint };
+    Stat { fingerprint, device: 2, ..source }
+}
+
+fn with(mut stat: Stat, change: impl FnOnce(&mut Stat)) -> Stat {
+    change(&mut stat);
+    stat
+}
+
+fn row(source: &Stat) -> Record {
+    let content = source.kind().has_content().then_some((KNOWN, OLD));
+    Record::new(path(source.kind()), source, &twin(*source), content, false)
+}
+
+fn path(kind: Kind) -> EntryPath {
+    EntryPath::from(if kind == Kind::Folder { "d/x/" } else { "d/x" })
+}
+
+fn joined(source: Option<Stat>, replica: Option<Stat>, row: Option<Record>) -> Joined {
+    let kind = source.or(replica).map_or(Kind::File, |stat| stat.kind());
+    Joined { path: path(kind), source: source.map(Seen::Present), replica: replica.map(Seen::Present), row }
+}
+
+/// A decision without its figures, so that tables stay readable.
+fn word(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Unchanged => "unchanged",
+        Decision::Ask => "ask",
+        Decision::Confirm(_) => "confirm",
+        Decision::Operate(Operation { verb, .. }) => verb.name(),
+        Decision::Folder(Some(Verb::Create)) => "make folder",
+        Decision::Folder(Some(_)) => "mend folder",
+        Decision::Folder(None) => "put time back",
+        Decision::Forget(_) => "forget",
+        Decision::Problem(_) => "problem",
+    }
+}
+
+#[test]
+fn who_is_there_decides_between_bringing_over_deleting_and_forgetting() {
+    for (kind, new, gone) in [
+        (Kind::File, "copy", "delete"),
+        (Kind::Symlink, "create", "delete"),
+        (Kind::Fifo, "create", "delete"),
+        (Kind::Folder, "make folder", "delete"),
+    ] {
+        let source = stat(kind);
+        for row in [None, Some(row(&source))] {
+            let decide = |s, r| decide(&joined(s, r, row.clone()), None, &rules());
+            assert_eq!(word(&decide(Some(source), None)), new, "{kind:?}");
+            assert_eq!(word(&decide(None, Some(twin(source)))), gone, "{kind:?}");
+            assert_eq!(word(&decide(None, None)), "forget", "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unchanged_entry_of_any_kind_is_left_alone() {
+    for kind in [Kind::File, Kind::Symlink, Kind::Fifo, Kind::Folder] {
+        let source = stat(kind);
+        let joined = joined(Some(source), Some(twin(source)), Some(row(&source)));
+        assert_eq!(decide(&joined, None, &rules()), Decision::Unchanged, "{kind:?}");
+    }
+}
+
+#[test]
+fn any_moved_figure_on_either_side_of_a_file_leads_to_a_look_or_a_copy() {
+    let file = stat(Kind::File);
+    let later = |t: Timestamp| Timestamp::new(t.seconds + 1, t.nanos);
+    type Change = fn(&mut Stat, fn(Timestamp) -> Timestamp);
+    let table: [(&str, Change, &str, &str); 6] = [
+        ("size", |s, _| s.fingerprint.size += 1, "copy", "copy"),
+        ("mtime", |s, t| s.fingerprint.mtime = t(s.fingerprint.mtime), "ask", "ask"),
+        ("mtime backwards", |s, _| s.fingerprint.mtime.seconds -= 500, "ask", "ask"),
+        ("ctime", |s, t| s.fingerprint.ctime = t(s.fingerprint.ctime), "ask", "ask"),
+        ("inode", |s, _| s.fingerprint.inode += 1, "ask", "ask"),
+        ("mode", |s, _| s.fingerprint.mode = 0o600, "ask", "ask"),
+    ];
+    for (what, change, at_source, at_replica) in table {
+        let changed_source = with(file, |s| change(s, later));
+        let changed_replica = with(twin(file), |s| change(s, later));
+        let known = Some(row(&file));
+        let got = decide(&joined(Some(changed_source), Some(twin(file)), known.clone()), None, &rules());
+        assert_eq!(word(&got), at_source, "source's {what}");
+        let got = decide(&joined(Some(file), Some(changed_replica), known), None, &rules());
+        assert_eq!(word(&got), at_replica, "replica's {what}");
+    }
+}
+
+#[test]
+fn ctime_and_inode_can_be_ignored_but_nothing_else() {
+    let file = stat(Kind::File);
+    let lenient = Rules { ignore_ctime: true, ignore_inode: true, ..rules() };
+    for (change, verdict) in [
+        ((|s| s.fingerprint.ctime.seconds += 9) as fn(&mut Stat), "unchanged"),
+        (|s| s.fingerprint.inode += 9, "unchanged"),
+        (|s| s.fingerprint.mtime.seconds += 9, "ask"),
+        (|s| s.fingerprint.mode = 0o600, "ask"),
+    ] {
+        let joined = joined(Some(with(file, change)), Some(twin(file)), Some(row(&file)));
+        assert_eq!(word(&decide(&joined, None, &lenient)), verdict);
+    }
+}
+
+#[test]
+fn a_racy_row_is_never_taken_for_unchanged() {
+    let file = stat(Kind::File);
+    let racy = Record { racy: true, ..row(&file) };
+    assert_eq!(word(&decide(&joined(Some(file), Some(twin(file)), Some(racy)), None, &rules())), "ask");
+    let folder = stat(Kind::Folder);
+    let racy = Record { racy: true, ..row(&folder) };
+    assert_eq!(
+        word(&decide(&joined(Some(folder), Some(twin(folder)), Some(racy)), None, &rules())),
+        "confirm"
+    );
+}
+
+#[test]
+fn what_was_learned_decides_between_confirming_mending_and_copying() {
+    let file = stat(Kind::File);
+    let same = |replica: Stat| Knowledge::Same { source: file, replica, digest: KNOWN, began: NOW };
+    let failed = Knowledge::Failed(Problem::source(&path(Kind::File), "read", "no"));
+    let other_mode = with(twin(file), |s| s.fingerprint.mode = 0o600);
+    let other_time = with(twin(file), |s| s.fingerprint.mtime.seconds += 1);
+    let other_owner = with(twin(file), |s| s.uid = 5);
+    let linked = with(other_mode, |s| s.links = 2);
+    for (knowledge, verdict) in [
+        (same(twin(file)), "confirm"),
+        (same(other_mode), "metadata"),
+        (same(other_time), "metadata"),
+        (same(other_owner), "metadata"),
+        (same(linked), "copy"),
+        (Knowledge::Different, "copy"),
+        (Knowledge::Vanished, "unchanged"),
+        (failed, "problem"),
+    ] {
+        let got = decide(&joined(Some(file), Some(twin(file)), None), Some(&knowledge), &rules());
+        assert_eq!(word(&got), verdict, "{knowledge:?}");
+    }
+}
+
+#[test]
+fn a_copy_expects_the_known_digest_only_where_the_source_says_that_it_did_not_change() {
+    let file = stat(Kind::File);
+    let expected =
+        |source: Stat, row: Record| match decide(&joined(Some(source), None, Some(row)), None, &rules()) {
+            Decision::Operate(copy) => copy.content.map(|(digest, _)| digest),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(expected(file, row(&file)), Some(KNOWN));
+    assert_eq!(expected(with(file, |s| s.fingerprint.ctime.seconds += 1), row(&file)), None);
+    assert_eq!(expected(file, Record { racy: true, ..row(&file) }), None);
+}
+
+#[test]
+fn another_kind_under_the_same_name_is_replaced() {
+    let file = stat(Kind::File);
+    for (source, replica, verb) in [
+        (Kind::File, Kind::Symlink, "copy"),
+        (Kind::Symlink, Kind::File, "create"),
+        (Kind::Fifo, Kind::Socket, "create"),
+        (Kind::File, Kind::Fifo, "copy"),
+    ] {
+        let replica = with(twin(file), |s| s.fingerprint.kind = replica);
+        let source = with(file, |s| s.fingerprint.kind = source);
+        assert_eq!(word(&decide(&joined(Some(source), Some(replica), None), None, &rules())), verb);
+    }
+}
+
+#[test]
+fn folders_are_compared_by_their_metadata_alone() {
+    let folder = stat(Kind::Folder);
+    for (replica, verdict) in [
+        (twin(folder), "confirm"),
+        (with(twin(folder), |s| s.fingerprint.mtime.seconds += 1), "put time back"),
+        (with(twin(folder), |s| s.fingerprint.mode = 0o700), "mend folder"),
+        (with(twin(folder), |s| s.gid = 5), "mend folder"),
+    ] {
+        assert_eq!(word(&decide(&joined(Some(folder), Some(replica), None), None, &rules())), verdict);
+    }
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_a_problem_and_never_a_reason_to_delete() {
+    let unreadable = || Some(Seen::Unreadable("no".to_owned()));
+    let unlisted = |stat: Stat| Some(Seen::Unlisted(stat, "no".to_owned()));
+    let folder = stat(Kind::Folder);
+    let closed = with(twin(folder), |s| s.fingerprint.mode = 0);
+    for (source, replica, verdict) in [
+        (unreadable(), None, "problem"),
+        (unreadable(), Some(Seen::Present(twin(folder))), "problem"),
+        (unlisted(folder), None, "problem"),
+        (unlisted(folder), Some(Seen::Present(twin(folder))), "problem"),
+        (None, unlisted(twin(folder)), "problem"),
+        (None, unreadable(), "problem"),
+        (Some(Seen::Present(folder)), unreadable(), "problem"),
+        (Some(Seen::Present(folder)), unlisted(twin(folder)), "problem"),
+        (Some(Seen::Present(folder)), unlisted(closed), "mend folder"),
+    ] {
+        let joined = Joined { path: path(Kind::Folder), source, replica, row: Some(row(&folder)) };
+        assert_eq!(word(&decide(&joined, None, &rules())), verdict, "{joined:?}");
+    }
+}
