@@ -202,6 +202,7 @@ fn summarize(options: &JobOptions, job: &Job, report: &Report, worth_saying: boo
         events::summary_fields(&mut object, report);
         output::print(Value::Object(object));
     } else if !options.quiet && worth_saying {
-        output::print(events::summary_text(report));
+        let dry = if report.run.is_none() { "dry run, nothing written; a run would end with " } else { "" };
+        output::print(format_args!("{dry}{}", events::summary_text(report)));
     }
 }

@@ -1,6 +1,6 @@
 //! What a plan wants done to one entry of the replica, and what came of it.
 
-use super::{Change, Digest, EntryPath, Problem, Stat};
+use super::{Change, Digest, EntryPath, Fingerprint, Problem, Stat};
 use std::time::Duration;
 
 /// The kinds of operation, as the log, `--json` and the manifest name them.
@@ -46,6 +46,9 @@ pub struct Operation {
     /// they did not change. For a metadata operation on a file or link: the digest both sides
     /// were found to have, and when.
     pub content: Option<(Digest, super::Timestamp)>,
+    /// For a delete: what the source had there when it was last in step, if that is known. Where the
+    /// same object has another name now, nothing is lost.
+    pub origin: Option<Fingerprint>,
     /// The same name is taken by the other kind of entry (a folder where a file is to come, or
     /// the reverse), which a delete of this plan removes.
     pub displaces: bool,

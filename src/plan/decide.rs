@@ -77,7 +77,8 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
         (_, Some(Seen::Unreadable(cause))) => unreadable(path, Side::Replica, "look at", cause),
         (None, Some(Seen::Unlisted(_, cause))) => unreadable(path, Side::Replica, "list", cause),
         (None, Some(Seen::Present(replica))) => {
-            Decision::Operate(operation(path, Verb::Delete, None, Some(*replica)))
+            let origin = row.map(|row| row.source);
+            Decision::Operate(Operation { origin, ..operation(path, Verb::Delete, None, Some(*replica)) })
         }
         (Some(Seen::Present(source)), None) => bring_over(path, source, None, row, rules),
         (Some(Seen::Present(source)), Some(Seen::Unlisted(replica, cause))) => {
@@ -187,7 +188,7 @@ fn expected(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Times
 }
 
 fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option<Stat>) -> Operation {
-    Operation { path: path.clone(), verb, source, replica, content: None, displaces: false }
+    Operation { path: path.clone(), verb, source, replica, content: None, origin: None, displaces: false }
 }
 
 fn unreadable(path: &EntryPath, side: Side, action: &'static str, cause: &str) -> Decision {

@@ -93,7 +93,7 @@ impl Approved {
 
 /// Whether and why the deletes of `plan` must be held.
 pub fn hold(plan: &Plan, census: &Census, limit: MaxDelete) -> Option<Held> {
-    let planned = plan.deletes.len() as u64;
+    let planned = (plan.deletes.len() as u64).saturating_sub(plan.moved);
     if planned == 0 {
         return None;
     }
@@ -143,6 +143,7 @@ mod tests {
             source: None,
             replica: None,
             content: None,
+            origin: None,
             displaces: false,
         }
     }
@@ -175,6 +176,14 @@ mod tests {
             let got = hold(&plan(deletes), &census, limit);
             assert_eq!(got.is_some(), held, "{deletes} {source_entries} {rows} {limit}: {got:?}");
         }
+    }
+
+    #[test]
+    fn what_only_got_another_name_is_not_counted_as_lost() {
+        let census = Census { source_entries: 40, rows: 100, source_bytes: 0 };
+        let half = MaxDelete::Percent(50.0);
+        assert!(hold(&plan(60), &census, half).is_some());
+        assert!(hold(&Plan { moved: 10, ..plan(60) }, &census, half).is_none());
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Plan {
     /// Temporaries that an earlier run left behind, in path order; removed with the deletes but
     /// counted and gated by nobody.
     pub litter: Vec<Operation>,
+    /// How many of the deletes only follow an entry that has another name in the source now: no
+    /// content is lost with them.
+    pub moved: u64,
     /// What could not be looked at.
     pub problems: Vec<Problem>,
 }

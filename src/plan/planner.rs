@@ -4,8 +4,8 @@ use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
-use crate::model::{Change, EntryPath, Operation, Seen, Stat, Verb};
-use std::collections::BTreeMap;
+use crate::model::{Change, EntryPath, Fingerprint, Kind, Operation, Seen, Stat, Timestamp, Verb};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// What the engine has to do for one joined path, beyond what the plan remembers.
@@ -121,6 +121,7 @@ impl<'r> Planner<'r> {
         for operation in plan.entries.iter_mut().filter(|o| o.replica.is_none()) {
             operation.displaces = makes_way(&operation.path);
         }
+        plan.moved = count_moved(&plan, self.folders.values());
         plan.folders = self
             .folders
             .into_values()
@@ -229,4 +230,32 @@ impl<'r> Planner<'r> {
             Verb::Create | Verb::Copy | Verb::Metadata => &mut self.plan.entries,
         }
     }
+}
+
+/// What makes an object of the source recognisable under another name: a file by inode, size and
+/// time, a folder by its inode alone, because its time moves with what is in it.
+type Identity = (Kind, u64, Option<(u64, Timestamp)>);
+
+fn identity(fingerprint: &Fingerprint) -> Identity {
+    let content = (fingerprint.size, fingerprint.mtime);
+    let content = (fingerprint.kind != Kind::Folder).then_some(content);
+    (fingerprint.kind, fingerprint.inode, content)
+}
+
+/// How many deletes have their source's object come back under a new name.
+fn count_moved<'f>(plan: &Plan, folders: impl Iterator<Item = &'f Arc<FolderTask>>) -> u64 {
+    if plan.deletes.is_empty() {
+        return 0;
+    }
+    let new_entries = plan.entries.iter().filter(|operation| operation.replica.is_none());
+    let new_folders = folders.filter(|task| task.replica.is_none()).map(|task| &task.source);
+    let arrived: HashSet<Identity> = new_entries
+        .filter_map(|operation| operation.source.as_ref())
+        .chain(new_folders)
+        .map(|source| identity(&source.fingerprint))
+        .collect();
+    let came_back = |delete: &&Operation| {
+        delete.origin.as_ref().is_some_and(|origin| arrived.contains(&identity(origin)))
+    };
+    plan.deletes.iter().filter(came_back).count() as u64
 }

@@ -9,20 +9,11 @@ use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{Change, Digest, Done, Operation, Problem, Record, Verb};
 use crate::store::{Fault, Folder, Store, Target};
-use std::cell::RefCell;
 use std::time::Instant;
-
-thread_local! {
-    /// Kept from batch to batch: fresh memory costs a page fault every 4 KiB.
-    static ARENA: RefCell<Arena> = RefCell::default();
-}
 
 /// Carries out a batch of operations that are no folders and no deletes.
 pub(super) fn carry_out<S: Store, R: Store>(site: &Site<'_, S, R>, batch: &[&Operation]) -> Vec<Outcome> {
-    ARENA.with_borrow_mut(|arena| {
-        arena.clear();
-        with_arena(site, batch, arena)
-    })
+    Arena::with(|arena| with_arena(site, batch, arena))
 }
 
 fn with_arena<S: Store, R: Store>(
