@@ -102,6 +102,7 @@ pub fn summary_text(report: &Report) -> String {
         (figures.problems, "problems"),
     ] {
         if count > 0 {
+            let what = if count == 1 && what == "problems" { "problem" } else { what };
             parts.push(format!("{count} {what}"));
         }
     }

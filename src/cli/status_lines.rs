@@ -97,7 +97,9 @@ pub fn print_problems(overview: &Overview) {
     for problem in &overview.problems {
         let ProblemRow { path, side, action, cause, since, times } = problem;
         let since = clock::readable(*since);
-        output::print(format_args!("{action} {path} ({side}): {cause}; since {since}, {times} times"));
+        output::print(format_args!(
+            "cannot {action} {path} ({side}): {cause}; since {since}, met by {times} runs"
+        ));
     }
 }
 

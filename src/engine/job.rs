@@ -10,6 +10,7 @@ use crate::model::Timestamp;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
 use crate::roots::{self, RootPaths};
+use crate::store::Mounts;
 use crate::store::local::LocalStore;
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::AsFd;
@@ -97,7 +98,10 @@ impl Job {
         }
         let replica = replica.ok_or_else(|| self.replica_gone())?;
         claim_replica(replica.as_fd(), &self.paths.replica)?;
-        Ok(Trees { source: LocalStore::new(source), replica: LocalStore::new(replica) })
+        Ok(Trees {
+            source: LocalStore::new(source, Mounts::Cross),
+            replica: LocalStore::new(replica, Mounts::Stay),
+        })
     }
 
     /// The error for a replica that was there on an earlier run.
@@ -110,8 +114,9 @@ impl Job {
 
     /// Opens both trees for looking only; no replica where it is missing.
     pub fn look_at_trees(&self) -> Result<(LocalStore, Option<LocalStore>), Error> {
-        let source = LocalStore::new(roots::open_source(&self.paths)?);
-        Ok((source, roots::open_replica(&self.paths)?.map(LocalStore::new)))
+        let source = LocalStore::new(roots::open_source(&self.paths)?, Mounts::Cross);
+        let replica = roots::open_replica(&self.paths)?;
+        Ok((source, replica.map(|root| LocalStore::new(root, Mounts::Stay))))
     }
 
     /// The rules of a run that begins now.

@@ -23,7 +23,7 @@ impl fmt::Display for Side {
 
 /// One entry that could not be read, written or brought into step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{action} {path} ({side}): {cause}")]
+#[error("cannot {action} {path} ({side}): {cause}")]
 pub struct Problem {
     /// The entry.
     pub path: EntryPath,

@@ -1,6 +1,6 @@
 //! Opening below a root without ever leaving it: no symlink is followed, at no component.
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
@@ -16,6 +16,15 @@ const RACED_LOOKUPS: u32 = 32;
 
 static OPENAT2_REFUSED: AtomicBool = AtomicBool::new(false);
 
+/// What to do where another file system is mounted on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// Go on into it.
+    Cross,
+    /// Refuse: what is mounted there is not part of this tree.
+    Stay,
+}
+
 /// A path or name as the system calls take it.
 pub(super) fn os(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
@@ -23,7 +32,12 @@ pub(super) fn os(bytes: &[u8]) -> &OsStr {
 
 /// Opens `path`, which is relative, `/`-joined and may have any length, below `root`. Fails with
 /// `ELOOP` where a component is a symlink and `EXDEV` where it would lead outside.
-pub(super) fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+pub(super) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mounts: Mounts,
+) -> io::Result<OwnedFd> {
     if path.is_empty() {
         return Ok(openat(root, ".", flags | OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty())?);
     }
@@ -32,26 +46,39 @@ pub(super) fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> 
     while rest.len() >= PATH_MAX {
         let cut = rest[..PATH_MAX].iter().rposition(|&b| b == b'/').ok_or(Errno::NAMETOOLONG)?;
         let from = held.as_ref().map_or(root, AsFd::as_fd);
-        held = Some(open_piece(from, &rest[..cut], OFlags::PATH | OFlags::DIRECTORY)?);
+        held = Some(open_piece(from, &rest[..cut], OFlags::PATH | OFlags::DIRECTORY, mounts)?);
         rest = &rest[cut + 1..];
     }
     let from = held.as_ref().map_or(root, AsFd::as_fd);
-    Ok(open_piece(from, rest, flags)?)
+    open_piece(from, rest, flags, mounts)
 }
 
-fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, mounts: Mounts) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    if mounts == Mounts::Stay {
+        resolve |= ResolveFlags::NO_XDEV;
+    }
     let mut tries = 0;
     while !OPENAT2_REFUSED.load(Ordering::Relaxed) {
         match openat2(from, os(path), flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN) if tries < RACED_LOOKUPS => tries += 1,
             // Kernels before 5.6 and some sandboxes do not have it.
             Err(Errno::NOSYS | Errno::PERM) => OPENAT2_REFUSED.store(true, Ordering::Relaxed),
-            result => return result,
+            Err(Errno::XDEV) if mounts == Mounts::Stay => return Err(mounted()),
+            result => return Ok(result?),
         }
     }
-    open_by_component(from, path, flags)
+    let opened = open_by_component(from, path, flags)?;
+    // Without openat2 a bind mount of the same file system goes unseen.
+    if mounts == Mounts::Stay && fstat(&opened)?.st_dev != fstat(from)?.st_dev {
+        return Err(mounted());
+    }
+    Ok(opened)
+}
+
+fn mounted() -> io::Error {
+    io::Error::other("another file system is mounted here; what is mounted in the replica is left alone")
 }
 
 /// The same with one plain `openat` for each component.
@@ -94,7 +121,11 @@ mod tests {
             (b"absent", false),
         ] {
             if path != b"real/../real" {
-                assert_eq!(open_beneath(root.as_fd(), path, FOLDER).is_ok(), opens, "{path:?}");
+                assert_eq!(
+                    open_beneath(root.as_fd(), path, FOLDER, Mounts::Cross).is_ok(),
+                    opens,
+                    "{path:?}"
+                );
             }
             if !path.is_empty() {
                 let flags = FOLDER | OFlags::NOFOLLOW;
@@ -118,8 +149,8 @@ mod tests {
         path.pop();
         assert!(path.len() > PATH_MAX);
         let root = fs::File::open(dir.path()).unwrap();
-        let opened = open_beneath(root.as_fd(), &path, FOLDER).unwrap();
-        let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_ino;
+        let opened = open_beneath(root.as_fd(), &path, FOLDER, Mounts::Stay).unwrap();
+        let inode = |fd: BorrowedFd<'_>| fstat(fd).unwrap().st_ino;
         assert_eq!(inode(opened.as_fd()), inode(here.as_fd()));
     }
 }

@@ -1,6 +1,6 @@
 //! What one folder holds, with the figures of each entry, sorted.
 
-use super::handle::{open_beneath, os};
+use super::handle::{Mounts, open_beneath, os};
 use super::stat::convert;
 use crate::model::{Entry, EntryPath, Kind, Seen};
 use rustix::fs::{AtFlags, Dir, OFlags, statat};
@@ -12,8 +12,8 @@ use walkdir::WalkDir;
 
 /// Lists `folder` below `root`: each entry with its lstat, in path order. What vanishes meanwhile
 /// is left out; what is there but refuses its figures is [`Seen::Unreadable`].
-pub(super) fn list(root: BorrowedFd<'_>, folder: &EntryPath) -> io::Result<Vec<Entry>> {
-    let handle = open_beneath(root, folder.trimmed(), OFlags::RDONLY | OFlags::DIRECTORY)?;
+pub(super) fn list(root: BorrowedFd<'_>, folder: &EntryPath, mounts: Mounts) -> io::Result<Vec<Entry>> {
+    let handle = open_beneath(root, folder.trimmed(), OFlags::RDONLY | OFlags::DIRECTORY, mounts)?;
     let mut entries = Vec::new();
     for_each_name(&handle, |name| match statat(&handle, os(name), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => {
@@ -99,8 +99,11 @@ mod tests {
         fs::write(dir.path().join("a.txt"), "").unwrap();
         fs::write(dir.path().join("a0"), "").unwrap();
         let root = fs::File::open(dir.path()).unwrap();
-        let names: Vec<_> =
-            list(root.as_fd(), &EntryPath::root()).unwrap().into_iter().map(|e| e.path).collect();
+        let names: Vec<_> = list(root.as_fd(), &EntryPath::root(), Mounts::Stay)
+            .unwrap()
+            .into_iter()
+            .map(|e| e.path)
+            .collect();
         assert_eq!(names, ["a.txt", "a/", "a0"].map(EntryPath::from));
     }
 }

@@ -1,7 +1,7 @@
 //! A tree in a local folder.
 
 use super::folder::LocalFolder;
-use super::handle::open_beneath;
+use super::handle::{Mounts, open_beneath};
 use super::walk::Walk;
 use super::{During, Fault, Store};
 use crate::cancel::Cancel;
@@ -13,17 +13,19 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 pub struct LocalStore {
     root: OwnedFd,
+    mounts: Mounts,
 }
 
 impl LocalStore {
-    /// The tree below `root`, an open folder (readable, not `O_PATH`).
-    pub fn new(root: OwnedFd) -> Self {
-        Self { root }
+    /// The tree below `root`, an open folder (readable, not `O_PATH`). In a replica what is mounted
+    /// in it is left alone; in a source it is part of the tree.
+    pub fn new(root: OwnedFd, mounts: Mounts) -> Self {
+        Self { root, mounts }
     }
 
     /// Walks the whole tree.
     pub fn walk<'a>(&'a self, cancel: &'a Cancel) -> Walk<'a> {
-        Walk::new(self.root.as_fd(), cancel)
+        Walk::new(self.root.as_fd(), self.mounts, cancel)
     }
 }
 
@@ -32,7 +34,8 @@ impl Store for LocalStore {
 
     fn folder(&self, path: &EntryPath) -> Result<LocalFolder, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags).during("open the folder of")?;
+        let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.mounts)
+            .during("open the folder of")?;
         Ok(LocalFolder { handle })
     }
 

@@ -15,6 +15,7 @@ use crate::plan::desired::Desired;
 use std::fs::File;
 use std::io;
 
+pub use handle::Mounts;
 pub use stage::TemporaryName;
 
 /// A step in a store that failed: what was being done, and the system's reason.

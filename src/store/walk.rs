@@ -1,5 +1,6 @@
 //! A tree as one stream of entries in path order.
 
+use super::handle::Mounts;
 use super::list::list;
 use super::stat::convert;
 use crate::cancel::Cancel;
@@ -14,6 +15,7 @@ use std::os::fd::BorrowedFd;
 /// ask [`Cancel::requested`] before trusting that it saw everything.
 pub struct Walk<'a> {
     root: BorrowedFd<'a>,
+    mounts: Mounts,
     cancel: &'a Cancel,
     begun: bool,
     /// What is left of the listings from the root down to the present folder.
@@ -22,8 +24,8 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// A walk below `root`, an open folder.
-    pub fn new(root: BorrowedFd<'a>, cancel: &'a Cancel) -> Self {
-        Self { root, cancel, begun: false, open: Vec::new() }
+    pub fn new(root: BorrowedFd<'a>, mounts: Mounts, cancel: &'a Cancel) -> Self {
+        Self { root, mounts, cancel, begun: false, open: Vec::new() }
     }
 
     fn root_entry(&mut self) -> Option<Entry> {
@@ -40,7 +42,7 @@ impl<'a> Walk<'a> {
         if stat.kind() != Kind::Folder {
             return Some(entry);
         }
-        match list(self.root, &entry.path) {
+        match list(self.root, &entry.path, self.mounts) {
             Ok(children) => {
                 self.open.push(children.into_iter());
                 Some(entry)
