@@ -4,7 +4,9 @@ use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
-use crate::model::{Change, EntryPath, Fingerprint, Kind, Operation, Seen, Stat, Timestamp, Verb};
+use crate::model::{
+    Change, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -94,6 +96,11 @@ impl<'r> Planner<'r> {
                 None => Step::Settled,
             },
             Decision::Folder(verb) => {
+                // A folder whose permissions hide what it holds is mended, but what it holds was not
+                // compared: only the next run can say that it is in step.
+                if let Some(Seen::Unlisted(_, cause)) = &joined.replica {
+                    self.plan.problems.push(Problem::replica(&joined.path, "list", cause));
+                }
                 self.add_folder(verb);
                 Step::Settled
             }
