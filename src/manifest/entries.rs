@@ -56,7 +56,17 @@ impl<'a> Rows<'a> {
         let failed = || sqlite("read", self.file);
         let mut query = self.connection.prepare_cached(&sql).map_err(failed())?;
         let rows = query.query_map([key.as_bytes()], decode).map_err(failed())?;
-        rows.collect::<Result<_, _>>().map_err(failed())
+        let piece: Vec<Record> = rows.collect::<Result<_, _>>().map_err(failed())?;
+        // SQLite does not check the order that it walks in: a flipped bit in a key shows here first.
+        let begins_well = piece.first().is_none_or(|first| match from {
+            From::At(path) => first.path >= *path,
+            From::After(path) => first.path > *path,
+        });
+        if begins_well && piece.is_sorted_by(|one, next| one.path < next.path) {
+            return Ok(piece);
+        }
+        let cause = "its rows are out of order".to_owned();
+        Err(ManifestError::Damaged { path: self.file.to_owned(), cause })
     }
 
     fn step(&mut self) -> Result<Option<Record>, ManifestError> {
