@@ -2,15 +2,13 @@
 
 use super::Site;
 use super::asides::{Asides, Whereabouts};
-use super::folders::OWNER_ALL;
 use crate::engine::content::NearFolder;
 use crate::error::Error;
 use crate::model::operation::End;
-use crate::model::{Change, Done, EntryPath, Operation, Problem};
+use crate::model::{Change, Done, EntryPath, Kind, Operation, Problem};
 use crate::plan::Plan;
 use crate::plan::desired::Desired;
 use crate::store::{Fault, Folder, Store};
-use std::io::ErrorKind;
 use std::time::Instant;
 
 /// Carries out the plan's deletes and removes litter, in transactions of a batch each.
@@ -20,6 +18,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
     asides: &Asides,
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    open_up(site, plan, asides);
     let mut near = NearFolder::new(site.replica);
     let mut dones = Vec::new();
     let litter = plan.litter.iter().rev().map(|operation| (operation, true));
@@ -31,8 +30,8 @@ pub(super) fn carry_out<S: Store, R: Store>(
         let started = Instant::now();
         let end = match asides.whereabouts(&operation.path) {
             Whereabouts::Kept => continue,
-            Whereabouts::InPlace => remove(site, &mut near, operation, &operation.path),
-            Whereabouts::Aside(actual) => remove(site, &mut near, operation, &actual),
+            Whereabouts::InPlace => remove(&mut near, operation, &operation.path),
+            Whereabouts::Aside(actual) => remove(&mut near, operation, &actual),
         };
         let silent = silent && !matches!(end, End::Failed(_));
         dones.push(Done {
@@ -51,33 +50,47 @@ pub(super) fn carry_out<S: Store, R: Store>(
     record(dones)
 }
 
-fn remove<S: Store, R: Store>(
-    site: &Site<'_, S, R>,
-    near: &mut NearFolder<'_, R>,
-    operation: &Operation,
-    actual: &EntryPath,
-) -> End {
-    // A delete is planned from what the replica's walk saw; there is always something.
-    let Some(planned) = &operation.replica else { return End::Vanished };
-    let mut remove = || near.of(actual)?.remove(actual.name(), planned);
-    let removed = match remove() {
-        // A user who is not root deletes from a read-only folder only after opening it up; the
-        // folder goes too, or gets its permissions back at the end.
-        Err(fault) if fault.error.kind() == ErrorKind::PermissionDenied && site.rights.uid != 0 => {
-            open_up(site, &actual.parent()).and_then(|()| remove())
+/// The owner's bits that removing what a folder holds needs, unless one is root.
+const OWNER_ALL: u32 = 0o700;
+
+/// Gives a user who is not root what emptying the folders that are to go needs.
+fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, plan: &Plan, asides: &Asides) {
+    if site.rights.uid == 0 {
+        return;
+    }
+    for operation in plan.litter.iter().chain(&plan.deletes) {
+        let Some(planned) = operation.replica.as_ref().filter(|stat| stat.kind() == Kind::Folder) else {
+            continue;
+        };
+        let mode = planned.fingerprint.mode;
+        if mode & OWNER_ALL == OWNER_ALL || site.cancel.requested() {
+            continue;
         }
-        result => result,
-    };
+        let actual = match asides.whereabouts(&operation.path) {
+            Whereabouts::Kept => continue,
+            Whereabouts::InPlace => operation.path.clone(),
+            Whereabouts::Aside(actual) => actual,
+        };
+        let mtime = planned.fingerprint.mtime;
+        let desired = Desired { mode: Some(mode | OWNER_ALL), uid: None, gid: None, mtime };
+        if let Ok(folder) = site.replica.folder(&actual)
+            && folder.own_stat().is_ok_and(|now| now.is_same_object(planned))
+        {
+            // Where this fails, removing what the folder holds fails as well and says why.
+            let _ = folder.set_own(&desired);
+        }
+    }
+}
+
+fn remove<R: Store>(near: &mut NearFolder<'_, R>, operation: &Operation, actual: &EntryPath) -> End {
+    let removed = || -> Result<bool, Fault> {
+        let folder = near.of(actual)?;
+        // A delete is planned from what the replica's walk saw; there is always something.
+        operation.replica.as_ref().map_or(Ok(false), |planned| folder.remove(actual.name(), planned))
+    }();
     match removed {
         Ok(_) => End::Made(Some(Change::Forget(operation.path.clone()))),
         Err(fault) if fault.is_absence() => End::Made(Some(Change::Forget(operation.path.clone()))),
         Err(fault) => End::Failed(Problem::replica(&operation.path, fault.action, &fault.error)),
     }
-}
-
-fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, path: &EntryPath) -> Result<(), Fault> {
-    let folder = site.replica.folder(path)?;
-    let now = folder.own_stat()?.fingerprint;
-    let desired = Desired { mode: Some(now.mode | OWNER_ALL), uid: None, gid: None, mtime: now.mtime };
-    folder.set_own(&desired).map(drop)
 }
