@@ -42,24 +42,35 @@ pub fn sync(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -
 
 /// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
 pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(Approved, Report), Error> {
-    let started = Instant::now();
-    let reader = match Reader::open(&job.manifest) {
-        Ok(reader) => Some(reader),
-        Err(ManifestError::Missing { .. }) => None,
-        // A sync would set it aside and adopt the replica.
-        Err(error) if error.is_damage() => None,
-        Err(error) => return Err(error.into()),
+    let known = match Reader::open(&job.manifest) {
+        Ok(reader) => look_ahead(job, Some(&reader), cancel, monitor),
+        Err(ManifestError::Missing { .. }) => return look_ahead(job, None, cancel, monitor),
+        Err(error) => Err(error.into()),
     };
-    if let Some(reader) = &reader {
+    match known {
+        // A sync would set it aside and adopt the replica.
+        Err(Error::Manifest(error)) if error.is_damage() => look_ahead(job, None, cancel, monitor),
+        known => known,
+    }
+}
+
+fn look_ahead(
+    job: &Job,
+    reader: Option<&Reader>,
+    cancel: &Cancel,
+    monitor: &dyn Monitor,
+) -> Result<(Approved, Report), Error> {
+    let started = Instant::now();
+    if let Some(reader) = reader {
         reader.check_job(&job.roots())?;
     }
     let (source, replica) = job.look_at_trees()?;
-    if replica.is_none() && reader.as_ref().is_some_and(|reader| reader.knows_entries().unwrap_or(true)) {
+    if replica.is_none() && reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true)) {
         return Err(job.replica_gone());
     }
     let workers = Workers::new(job.settings.workers)?;
     let rules = job.rules(&source, clock::now());
-    let rows = reader.iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| Ok(row?));
+    let rows = reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| Ok(row?));
     let scan = Scan { job, source: &source, replica: replica.as_ref(), rules: &rules, cancel };
     let (plan, census, _) = scan.plan(rows, &workers, &mut |_| Ok(()), monitor)?;
     let mut tally = Tally::default();
