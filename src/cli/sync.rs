@@ -150,7 +150,7 @@ struct Shell<'s> {
 impl Shell<'_> {
     fn run_one(&self, job: &Job, lock: &RunLock) -> ExitCode {
         let options = &self.request.options;
-        let logged = Logged { job: job.label(), format: self.request.log.format };
+        let logged = Logged { job: job.label(), format: self.request.log.format, run: Cell::default() };
         let json = Json { job: job.label(), run: Cell::default() };
         let diagnostics = Diagnostics::default();
         let bar = Bar::default();

@@ -46,6 +46,8 @@ pub struct Logged {
     pub job: String,
     /// The log's format.
     pub format: LogFormat,
+    /// The run's number, where there is one.
+    pub run: Cell<Option<i64>>,
 }
 
 impl Logged {
@@ -53,8 +55,7 @@ impl Logged {
         let line = match self.format {
             LogFormat::Text => text.to_owned(),
             LogFormat::Json => {
-                let mut object = events::event(name, &self.job, None);
-                object.remove("run");
+                let mut object = events::event(name, &self.job, self.run.get());
                 fields(&mut object);
                 Value::Object(object).to_string()
             }
@@ -70,13 +71,16 @@ impl Logged {
         let run = report.run.unwrap_or_default();
         let text = format!("run {run} of {}: {}", self.job, events::summary_text(report));
         self.write(level, "summary", &text, |object| {
-            object.insert("run".to_owned(), serde_json::json!(report.run));
             events::summary_fields(object, report);
         });
     }
 }
 
 impl Monitor for Logged {
+    fn begun(&self, run: i64) {
+        self.run.set(Some(run));
+    }
+
     fn done(&self, batch: &[Done]) {
         if !log::log_enabled!(target: EVENTS, Level::Info) {
             return;
@@ -90,8 +94,7 @@ impl Monitor for Logged {
             match self.format {
                 LogFormat::Text => lines.push_str(&text),
                 LogFormat::Json => {
-                    let mut object = events::event("operation", &self.job, None);
-                    object.remove("run");
+                    let mut object = events::event("operation", &self.job, self.run.get());
                     events::operation_fields(&mut object, done);
                     object.insert("seconds".to_owned(), serde_json::json!(done.took.as_secs_f64()));
                     lines.push_str(&Value::Object(object).to_string());
