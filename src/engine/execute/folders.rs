@@ -27,7 +27,7 @@ impl FailedFolders {
 }
 
 /// The owner's bits that working in a folder needs, unless one is root.
-pub(super) const OWNER_ALL: u32 = 0o700;
+const OWNER_ALL: u32 = 0o700;
 
 /// Makes new folders, which only their owner may enter until they are finished, and narrows
 /// existing ones that are to become less open, before new content goes into them.
