@@ -32,7 +32,8 @@ impl Tally {
                     self.bytes += done.bytes;
                 }
                 End::Failed(problem) => self.problem(problem.clone(), monitor),
-                End::Made(_) | End::Vanished | End::Skipped => {}
+                // Lack of room is one problem for the whole run.
+                End::Made(_) | End::Vanished | End::Full(_) | End::Skipped => {}
             }
         }
         let bytes = dones.iter().map(|done| done.bytes).sum();

@@ -186,7 +186,6 @@ impl Scan<'_> {
         if let Some(held) = approved.held() {
             monitor.warning(&format!("deletes are held: {held}"));
         }
-        let owner_lost = AtomicBool::new(false);
         let site = Site {
             source: self.source,
             replica,
@@ -197,7 +196,8 @@ impl Scan<'_> {
             batch_files: self.job.settings.batch_files,
             durability: self.job.settings.durability,
             cancel: self.cancel,
-            owner_lost: &owner_lost,
+            owner_lost: AtomicBool::new(false),
+            full: AtomicBool::new(false),
         };
         execute(&site, &approved, workers, manifest, &mut report.tally, monitor)
     }

@@ -26,7 +26,7 @@ impl Workers {
     }
 
     /// Calls `body` on this thread with a window through which it hands out work.
-    pub fn within<'scope, R: Send + 'static, T>(
+    pub fn within<'scope, R: Send + 'scope, T>(
         &self,
         body: impl FnOnce(&mut Window<'_, 'scope, R>) -> T,
     ) -> T {
@@ -47,7 +47,7 @@ pub struct Window<'w, 'scope, R> {
     limit: usize,
 }
 
-impl<'scope, R: Send + 'static> Window<'_, 'scope, R> {
+impl<'scope, R: Send + 'scope> Window<'_, 'scope, R> {
     /// Whether an outcome must be taken before more work is handed out.
     pub fn is_full(&self) -> bool {
         self.out >= self.limit

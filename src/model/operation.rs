@@ -93,6 +93,9 @@ pub enum End {
     Vanished,
     /// It could not be done; the replica has what it had.
     Failed(Problem),
-    /// The run was told to stop before this was done.
+    /// The replica has no room for it (or takes no writes any more): the same would happen to the
+    /// next ones, so they are not tried.
+    Full(Problem),
+    /// It was not tried: the run was told to stop, or there is no room.
     Skipped,
 }

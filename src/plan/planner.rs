@@ -4,9 +4,7 @@ use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
-use crate::model::{
-    Change, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb,
-};
+use crate::model::{Change, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 

@@ -29,6 +29,13 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether it failed for a reason that the next write would meet as well: no space, no quota, no
+    /// inodes, or a file system that became read-only.
+    pub fn is_lack_of_room(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        matches!(self.error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+    }
+
     /// Whether what was to be worked on is not there (any more).
     pub fn is_absence(&self) -> bool {
         matches!(self.error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

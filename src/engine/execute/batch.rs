@@ -24,7 +24,7 @@ fn with_arena<S: Store, R: Store>(
     let started = Instant::now();
     let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match Stager::new(site, batch.len()) {
         Ok(mut stager) => batch.iter().map(|operation| stager.prepare(operation, arena)).collect(),
-        Err(fault) => batch.iter().map(|operation| Err(failure(operation, &fault))).collect(),
+        Err(fault) => batch.iter().map(|operation| Err(site.failure(operation, &fault))).collect(),
     };
     // Unlinking what nobody waits for is quick; making it durable might not be.
     let verdict =
@@ -38,7 +38,7 @@ fn with_arena<S: Store, R: Store>(
             (Err(end), _) => end,
             (Ok(prepared), Err(refusal)) => {
                 prepared.discard();
-                refusal.as_ref().map_or(End::Skipped, |fault| failure(operation, fault))
+                refusal.as_ref().map_or(End::Skipped, |fault| site.failure(operation, fault))
             }
             (Ok(prepared), Ok(())) => {
                 found = found.or(operation.content.map(|(digest, _)| digest));
@@ -109,7 +109,7 @@ fn publish<S: Store, R: Store>(
     digest: Option<Digest>,
 ) -> Result<Change, End> {
     let path = &operation.path;
-    let failed = |fault: Fault| failure(operation, &fault);
+    let failed = |fault: Fault| site.failure(operation, &fault);
     let (source, began) = (prepared.source(), prepared.began());
     let folder = prepared.folder();
     let replica = if let Some(temporary) = prepared.temporary() {
@@ -142,9 +142,4 @@ fn publish<S: Store, R: Store>(
     let content = digest.map(|digest| (digest, began)).or(operation.content);
     let racy = prepared.never_still() || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
     Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))
-}
-
-/// A step on the replica's side that failed.
-pub(super) fn failure(operation: &Operation, fault: &Fault) -> End {
-    End::Failed(Problem::replica(&operation.path, fault.action, &fault.error))
 }

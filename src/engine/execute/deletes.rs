@@ -33,6 +33,11 @@ pub(super) fn carry_out<S: Store, R: Store>(
             Whereabouts::InPlace => remove(&mut near, operation, &operation.path),
             Whereabouts::Aside(actual) => remove(&mut near, operation, &actual),
         };
+        // A file system that takes no writes any more takes none of the other deletes either.
+        let (end, stuck) = match end {
+            End::Full(problem) => (End::Failed(problem), true),
+            end => (end, false),
+        };
         let silent = silent && !matches!(end, End::Failed(_));
         dones.push(Done {
             path: operation.path.clone(),
@@ -43,6 +48,9 @@ pub(super) fn carry_out<S: Store, R: Store>(
             took: started.elapsed(),
             silent,
         });
+        if stuck {
+            break;
+        }
         if dones.len() >= site.batch_files {
             record(std::mem::take(&mut dones))?;
         }
@@ -91,6 +99,9 @@ fn remove<R: Store>(near: &mut NearFolder<'_, R>, operation: &Operation, actual:
     match removed {
         Ok(_) => End::Made(Some(Change::Forget(operation.path.clone()))),
         Err(fault) if fault.is_absence() => End::Made(Some(Change::Forget(operation.path.clone()))),
-        Err(fault) => End::Failed(Problem::replica(&operation.path, fault.action, &fault.error)),
+        Err(fault) => {
+            let problem = Problem::replica(&operation.path, fault.action, &fault.error);
+            if fault.is_lack_of_room() { End::Full(problem) } else { End::Failed(problem) }
+        }
     }
 }

@@ -12,17 +12,21 @@ use crate::monitor::Monitor;
 use crate::plan::FolderTask;
 use crate::plan::desired::Desired;
 use crate::store::{Fault, Folder, Staging, Store, Target, TemporaryName};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Folders that could not be made or opened: nothing is done in or below them.
 #[derive(Debug, Default)]
-pub(super) struct FailedFolders(Vec<EntryPath>);
+pub(super) struct FailedFolders(BTreeSet<EntryPath>);
 
 impl FailedFolders {
     /// Whether `path` is one of them or lies in one.
     pub(super) fn cover(&self, path: &EntryPath) -> bool {
-        self.0.iter().any(|folder| path == folder || path.is_below(folder))
+        // None lies in another, so that only the one just before `path` can hold it.
+        let before = self.0.range(..=path.clone()).next_back();
+        before.is_some_and(|folder| path == folder || path.is_below(folder))
     }
 }
 
@@ -46,11 +50,14 @@ pub(super) fn prepare<S: Store, R: Store>(
         }
         let result = if task.replica.is_none() { make(task, &mut near, asides) } else { open_up(site, task) };
         if let Err(fault) = result {
-            tally.problem(Problem::replica(&task.path, fault.action, &fault.error), monitor);
+            // Lack of room is said once, for all that it stops.
+            if !fault.is_lack_of_room() || !site.full.swap(true, Ordering::Relaxed) {
+                tally.problem(Problem::replica(&task.path, fault.action, &fault.error), monitor);
+            }
             if task.displaces {
                 asides.kept(&task.path);
             }
-            failed.0.push(task.path.clone());
+            failed.0.insert(task.path.clone());
         }
     }
     failed
@@ -112,7 +119,12 @@ pub(super) fn finish<S: Store, R: Store>(
         let started = Instant::now();
         let end = match finish_one(site, task) {
             Ok(record) => End::Made(Some(Change::Put(record))),
-            Err(fault) => End::Failed(Problem::replica(&task.path, fault.action, &fault.error)),
+            // Said already, for all that lack of room stops.
+            Err(fault) if fault.is_lack_of_room() && site.full.load(Ordering::Relaxed) => End::Skipped,
+            Err(fault) => {
+                site.full.fetch_or(fault.is_lack_of_room(), Ordering::Relaxed);
+                End::Failed(Problem::replica(&task.path, fault.action, &fault.error))
+            }
         };
         // Putting times back is no operation of its own, but it is recorded like one.
         let verb = task.verb.unwrap_or(Verb::Metadata);

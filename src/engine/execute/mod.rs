@@ -19,7 +19,7 @@ use crate::config::file::Durability;
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::model::operation::End;
-use crate::model::{Change, Done, Operation, Timestamp};
+use crate::model::{Change, Done, Operation, Problem, Timestamp, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::desired::Rights;
 use crate::plan::gate::Approved;
@@ -48,7 +48,9 @@ pub struct Site<'e, S: Store, R: Store> {
     /// A request to stop.
     pub cancel: &'e Cancel,
     /// Set where an owner could not be kept.
-    pub owner_lost: &'e AtomicBool,
+    pub owner_lost: AtomicBool,
+    /// Set where the replica has no room: copies are not tried any more.
+    pub full: AtomicBool,
 }
 
 /// What came of an operation, and what it put aside.
@@ -75,30 +77,32 @@ pub fn execute<S: Store, R: Store>(
     let failed = folders::prepare(site, &plan.folders, &mut asides, tally, monitor);
     let ready: Vec<&Operation> =
         plan.entries.iter().filter(|operation| !failed.cover(&operation.path)).collect();
-    workers.within(|window| -> Result<(), Error> {
-        let mut take = |outcomes: Vec<Outcome>| {
-            let dones = asides.note(outcomes);
-            settle(dones, manifest, tally, monitor)
-        };
-        for batch in batches(&ready, site.batch_files) {
-            if site.cancel.requested() {
-                break;
-            }
-            while window.is_full() {
-                if let Some(outcomes) = window.next() {
-                    take(outcomes)?;
-                }
-            }
-            window.submit(move || batch::carry_out(site, batch));
-        }
-        while let Some(outcomes) = window.next() {
-            take(outcomes)?;
-        }
-        Ok(())
+    let mut left = bring_over(site, &ready, workers, &mut |outcomes| {
+        settle(asides.note(outcomes), manifest, tally, monitor)
     })?;
     let deletes = (plan.litter.len() + plan.deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries: deletes, bytes: 0 }));
+    let deleted = tally.of(Verb::Delete);
     deletes::carry_out(site, plan, &asides, &mut |dones| settle(dones, manifest, tally, monitor))?;
+    if !left.is_empty() && tally.of(Verb::Delete) > deleted {
+        // The deletes made room. What would have displaced something waits for the next run: its
+        // deletes were kept back.
+        site.full.store(false, Ordering::Relaxed);
+        let (again, waiting): (Vec<&Operation>, Vec<_>) =
+            left.into_iter().partition(|operation| !operation.displaces);
+        left = bring_over(site, &again, workers, &mut |outcomes| {
+            settle(asides.note(outcomes), manifest, tally, monitor)
+        })?;
+        left.extend(waiting);
+    }
+    if let (Some(first), false) = (left.first(), site.cancel.requested()) {
+        let cause = format!(
+            "the replica has no room left or takes no writes; {} entries were not brought over. Make room, \
+             and the next run goes on",
+            left.len()
+        );
+        tally.problem(Problem::replica(&first.path, "write", cause), monitor);
+    }
     monitor.phase(Phase::Folders, Some(Amount { entries: plan.folders.len() as u64, bytes: 0 }));
     folders::finish(site, &plan.folders, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
     if site.owner_lost.load(Ordering::Relaxed) {
@@ -107,6 +111,54 @@ pub fn execute<S: Store, R: Store>(
         );
     }
     if site.cancel.requested() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// What came of a batch, in the order of its operations.
+type Outcomes<'o, 'p> = (&'o [&'p Operation], Vec<Outcome>);
+
+/// Has the workers carry out operations that are no folders and no deletes; returns those that
+/// were left for lack of room.
+fn bring_over<'p, S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    ready: &[&'p Operation],
+    workers: &Workers,
+    record: &mut dyn FnMut(Vec<Outcome>) -> Result<(), Error>,
+) -> Result<Vec<&'p Operation>, Error> {
+    let mut left: Vec<&'p Operation> = Vec::new();
+    let mut take = |(batch, outcomes): Outcomes<'_, 'p>| {
+        let without_room = |end: &End| match end {
+            End::Full(_) => true,
+            End::Skipped => site.full.load(Ordering::Relaxed),
+            End::Made(_) | End::Vanished | End::Failed(_) => false,
+        };
+        let unmade = batch.iter().zip(&outcomes).filter(|(_, outcome)| without_room(&outcome.done.end));
+        left.extend(unmade.map(|(operation, _)| *operation));
+        record(outcomes)
+    };
+    let mut untried: Vec<&'p Operation> = Vec::new();
+    workers.within(|window| -> Result<(), Error> {
+        for batch in batches(ready, site.batch_files) {
+            if site.cancel.requested() {
+                break;
+            }
+            if site.full.load(Ordering::Relaxed) {
+                untried.extend(batch);
+                continue;
+            }
+            while window.is_full() {
+                if let Some(outcomes) = window.next() {
+                    take(outcomes)?;
+                }
+            }
+            window.submit(move || (batch, batch::carry_out(site, batch)));
+        }
+        while let Some(outcomes) = window.next() {
+            take(outcomes)?;
+        }
+        Ok(())
+    })?;
+    left.extend(untried);
+    Ok(left)
 }
 
 /// Records what is now true, in one transaction, and tells who watches.
@@ -121,14 +173,17 @@ fn settle(
         .into_iter()
         .filter_map(|done| match done.end {
             End::Made(change) => change,
-            End::Vanished | End::Failed(_) | End::Skipped => None,
+            End::Vanished | End::Failed(_) | End::Full(_) | End::Skipped => None,
         })
         .collect();
     Ok(manifest.apply(changes)?)
 }
 
 /// Cuts operations into batches: by count, by bytes, and large files alone.
-fn batches<'o>(operations: &'o [&'o Operation], files: usize) -> impl Iterator<Item = &'o [&'o Operation]> {
+fn batches<'o, 'p>(
+    operations: &'o [&'p Operation],
+    files: usize,
+) -> impl Iterator<Item = &'o [&'p Operation]> {
     let mut rest = operations;
     std::iter::from_fn(move || {
         let mut bytes = 0;

@@ -1,7 +1,6 @@
 //! Reading one entry from the source and making its counterpart under a temporary name.
 
 use super::Site;
-use super::batch::failure;
 use crate::clock;
 use crate::config::file::Durability;
 use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_link, restat, stood_still};
@@ -105,10 +104,12 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         operation: &Operation,
         arena: &mut Arena,
     ) -> Result<Prepared<R::Folder>, End> {
-        if self.site.cancel.requested() {
+        let full = self.site.full.load(Ordering::Relaxed);
+        if self.site.cancel.requested() || (full && operation.verb != Verb::Metadata) {
             return Err(End::Skipped);
         }
-        let folder = self.replica.of(&operation.path).map_err(|fault| failure(operation, &fault))?;
+        let folder =
+            self.replica.of(&operation.path).map_err(|fault| self.site.failure(operation, &fault))?;
         if operation.verb == Verb::Metadata {
             let source = operation.source.ok_or(End::Vanished)?;
             let began = operation.content.map_or(self.site.began, |(_, began)| began);
@@ -144,7 +145,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         temporary: &TemporaryName,
         arena: &mut Arena,
     ) -> Result<Reading, End> {
-        let failed = |fault: Fault| failure(operation, &fault);
+        let failed = |fault: Fault| self.site.failure(operation, &fault);
         let mut staged: Option<File> = None;
         let mut before: Option<(u64, Digest)> = None;
         for _ in 0..TRIES {
@@ -221,7 +222,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let (file, source) = ours.open_file(operation.path.name()).map_err(unread)?;
         let size = source.fingerprint.size;
         let small = size <= SMALL;
-        let sink = sink(small).map_err(|fault| failure(operation, &fault))?;
+        let sink = sink(small).map_err(|fault| self.site.failure(operation, &fault))?;
         let content = match sink {
             None => match arena.read(&file, size).map_err(unread_io)? {
                 Some(range) => Content::InArena(range),
@@ -237,7 +238,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                     Ok(_) => return Ok(None),
                     Err(Interruption::Source(error)) => return Err(unread_io(error)),
                     Err(Interruption::Replica(error)) => {
-                        return Err(failure(operation, &Fault { action: "write", error }));
+                        return Err(self.site.failure(operation, &Fault { action: "write", error }));
                     }
                     Err(Interruption::Cancelled) => return Err(End::Skipped),
                 }
@@ -254,7 +255,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         theirs: &R::Folder,
         temporary: &TemporaryName,
     ) -> Result<Reading, End> {
-        let failed = |fault: Fault| failure(operation, &fault);
+        let failed = |fault: Fault| self.site.failure(operation, &fault);
         let unread = |fault: Fault| unread(operation, &fault);
         let name = operation.path.name();
         let began = clock::now();
@@ -280,6 +281,17 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
 }
 
 impl<S: Store, R: Store> Site<'_, S, R> {
+    /// A step on the replica's side that failed. Where it failed for lack of room the next ones need
+    /// not try; but a large file that does not fit says nothing of the small ones.
+    pub(super) fn failure(&self, operation: &Operation, fault: &Fault) -> End {
+        let problem = Problem::replica(&operation.path, fault.action, &fault.error);
+        if fault.is_lack_of_room() && operation.bytes() <= SMALL {
+            self.full.store(true, Ordering::Relaxed);
+            return End::Full(problem);
+        }
+        End::Failed(problem)
+    }
+
     /// Remembers, for one warning a run, that an owner could not be kept.
     pub(super) fn note_owner(&self, applied: Applied) {
         if applied.owner_lost {
