@@ -1,6 +1,6 @@
 //! How the engine tells what it does. It never prints; whoever watches implements this.
 
-use crate::model::{Done, EntryPath, Problem, Verb};
+use crate::model::{Done, EntryPath, Finding, Problem, Verb};
 
 /// What a run is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub trait Monitor {
     fn planned(&self, _verb: Verb, _path: &EntryPath, _bytes: u64) {}
     /// These operations were carried out, together.
     fn done(&self, _batch: &[Done]) {}
+    /// A rebuild found this entry not to be sound.
+    fn finding(&self, _finding: &Finding) {}
     /// This entry has a problem.
     fn problem(&self, _problem: &Problem) {}
     /// Something about the run as a whole that a person should know.

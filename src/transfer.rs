@@ -108,6 +108,18 @@ pub fn same(
     }
 }
 
+/// Reads until `into` is full or the file ends; returns how many bytes were there.
+pub fn fill(file: &File, into: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match read_some(file, &mut into[filled..])? {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    Ok(filled)
+}
+
 /// One read, repeated where a signal came between.
 fn read_some(mut file: &File, into: &mut [u8]) -> io::Result<usize> {
     loop {

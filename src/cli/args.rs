@@ -27,10 +27,12 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look into the manifest; works beside a running daemon
-    Status(StatusOptions),
     /// Mirror: a daemon at an interval, or one run with --once (this is the default)
     Sync(SyncOptions),
+    /// Look into the manifest; works beside a running daemon
+    Status(StatusOptions),
+    /// Read and hash everything again, say what changed or is damaged, and write a fresh manifest
+    RebuildIndex(RebuildOptions),
 }
 
 /// Options of `sync`.
@@ -80,6 +82,22 @@ pub enum Format {
     Json,
     /// As md5sum writes it and takes it with -c.
     Md5sum,
+}
+
+/// Options of `rebuild-index`.
+#[derive(Clone, Debug, Args)]
+pub struct RebuildOptions {
+    #[command(flatten)]
+    pub job: JobOptions,
+    /// Leave the manifest as it is
+    #[arg(long)]
+    pub report_only: bool,
+    /// Read only the source; the replica is taken to be sound where its metadata did not change
+    #[arg(long, conflicts_with = "replica_only")]
+    pub source_only: bool,
+    /// Read only the replica; the source is taken to be sound where its metadata did not change
+    #[arg(long)]
+    pub replica_only: bool,
 }
 
 /// Options that every subcommand has.

@@ -1,9 +1,10 @@
 //! One event as one line: for people in the log, as JSON for `--json` and the JSON log.
 
 use crate::clock;
+use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
 use crate::model::operation::End;
-use crate::model::{Done, EntryPath, Problem, Verb};
+use crate::model::{Done, EntryPath, Finding, Problem, Verb, Verdict};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
@@ -49,6 +50,35 @@ pub fn problem_fields(object: &mut Map<String, Value>, problem: &Problem) {
     object.insert("side".to_owned(), json!(problem.side.to_string()));
     object.insert("action".to_owned(), json!(problem.action));
     object.insert("cause".to_owned(), json!(problem.cause));
+}
+
+/// The fields of an entry that a rebuild did not find sound.
+pub fn finding_fields(object: &mut Map<String, Value>, finding: &Finding) {
+    let (verdict, side, detail) = match finding.verdict {
+        Verdict::Sound => ("sound", None, None),
+        Verdict::Drift(drift) => ("drift", drift.side(), Some(drift.name())),
+        Verdict::Damaged(damage) => ("damaged", Some(damage.side()), None),
+        Verdict::Unreadable => ("unreadable", None, None),
+    };
+    add_path(object, &finding.path);
+    object.insert("verdict".to_owned(), json!(verdict));
+    object.insert("side".to_owned(), json!(side));
+    object.insert("detail".to_owned(), json!(finding.detail.as_deref().or(detail)));
+}
+
+/// The fields of a rebuild's summary.
+pub fn rebuilt_fields(object: &mut Map<String, Value>, report: &Rebuilt) {
+    object.insert("result".to_owned(), json!(report.result()));
+    object.insert("exit_code".to_owned(), json!(report.exit_code().number()));
+    object.insert("entries".to_owned(), json!(report.entries()));
+    object.insert("bytes".to_owned(), json!(report.bytes));
+    object.insert("sound".to_owned(), json!(report.counts.sound));
+    object.insert("drift".to_owned(), json!(report.counts.drift));
+    object.insert("damaged".to_owned(), json!(report.counts.damaged));
+    object.insert("problems".to_owned(), json!(report.problems.len()));
+    object.insert("unseen".to_owned(), json!(report.counts.unseen));
+    object.insert("report_only".to_owned(), json!(report.report_only));
+    object.insert("seconds".to_owned(), json!(report.elapsed.as_secs_f64()));
 }
 
 /// The fields of a run's summary.
@@ -120,6 +150,30 @@ pub fn summary_text(report: &Report) -> String {
         size_text(figures.entry_bytes),
         report.elapsed.as_secs_f64()
     )
+}
+
+/// A rebuild's summary for people.
+pub fn rebuilt_text(report: &Rebuilt) -> String {
+    let counts = report.counts;
+    let mut text = format!(
+        "{}: {} entries, {} read at {}/s; {} sound, {} drift, {} damaged, {} problems",
+        report.result(),
+        report.entries(),
+        size_text(report.bytes),
+        size_text(report.bytes_per_second()),
+        counts.sound,
+        counts.drift,
+        counts.damaged,
+        report.problems.len(),
+    );
+    if counts.unseen > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", {} not seen", counts.unseen);
+    }
+    let untouched = report.interrupted || report.report_only;
+    let manifest = if untouched { "; the manifest is as it was" } else { "" };
+    let _ = write!(text, "{manifest}; {:.2} s", report.elapsed.as_secs_f64());
+    text
 }
 
 /// Bytes for people: `512 B`, `1.5 KiB`, `20.0 GiB`.

@@ -6,6 +6,7 @@ mod events;
 mod logging;
 mod output;
 mod progress;
+mod rebuild;
 mod status;
 mod status_lines;
 mod sync;
@@ -30,6 +31,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         None => sync::run(cli.sync),
         Some(Command::Sync(options)) => sync::run(options),
         Some(Command::Status(options)) => status::run(&options),
+        Some(Command::RebuildIndex(options)) => rebuild::run(options),
     };
     match result {
         Ok(code) => code.number(),

@@ -27,6 +27,14 @@ const KNOWN: &str = "{prefix:>10} {bar:24} {bytes}/{total_bytes} {binary_bytes_p
 const OPEN: &str = "{prefix:>10} {spinner} {bytes} {binary_bytes_per_sec} {msg} {elapsed}";
 
 impl Bar {
+    /// Prints something while the bar is out of the way.
+    pub fn aside(&self, print: impl FnOnce()) {
+        match self.shown.borrow().as_ref() {
+            Some(shown) => shown.bar.suspend(print),
+            None => print(),
+        }
+    }
+
     /// Takes the bar away.
     pub fn clear(&self) {
         if let Some(shown) = self.shown.borrow_mut().take() {

@@ -78,7 +78,7 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
         // Roots may have come, gone or changed since the last run.
         match Job::prepare(request.jobs[number].clone()) {
             Ok(job) => drop(shell.run_one(&job, &locks[number])),
-            Err(error) => shell.failed(&jobs[number], &error),
+            Err(error) => tell_failure(&request.options, &jobs[number], &error),
         }
     });
     log::info!("daemon stopped");
@@ -90,7 +90,7 @@ fn labels(jobs: &[Job]) -> String {
 }
 
 /// Refuses jobs that write to one replica, or whose replica another job writes into.
-fn check_apart(jobs: &[Job]) -> Result<(), Error> {
+pub fn check_apart(jobs: &[Job]) -> Result<(), Error> {
     for (number, one) in jobs.iter().enumerate() {
         for other in jobs.iter().skip(number + 1) {
             let (a, b) = (&one.paths.replica, &other.paths.replica);
@@ -175,24 +175,25 @@ impl Shell<'_> {
                 report.exit_code()
             }
             Err(error) => {
-                self.failed(job, &error);
+                tell_failure(options, job, &error);
                 error.exit_code()
             }
         }
     }
+}
 
-    fn failed(&self, job: &Job, error: &Error) {
-        log::error!("{}: {error}", job.label());
-        if !self.request.options.verbose {
-            output::diagnose("error", &error.to_string());
-        }
-        if self.request.options.json {
-            let mut object = events::event("summary", &job.label(), None);
-            object.insert("result".to_owned(), Value::from("failed"));
-            object.insert("exit_code".to_owned(), Value::from(error.exit_code().number()));
-            object.insert("message".to_owned(), Value::from(error.to_string()));
-            output::print(Value::Object(object));
-        }
+/// Says in the log, on stderr and in JSON what stopped the run of a job.
+pub fn tell_failure(options: &JobOptions, job: &Job, error: &Error) {
+    log::error!("{}: {error}", job.label());
+    if !options.verbose {
+        output::diagnose("error", &error.to_string());
+    }
+    if options.json {
+        let mut object = events::event("summary", &job.label(), None);
+        object.insert("result".to_owned(), Value::from("failed"));
+        object.insert("exit_code".to_owned(), Value::from(error.exit_code().number()));
+        object.insert("message".to_owned(), Value::from(error.to_string()));
+        output::print(Value::Object(object));
     }
 }
 

@@ -4,10 +4,11 @@ use super::events;
 use super::logging::EVENTS;
 use super::output;
 use crate::config::file::LogFormat;
+use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
 use crate::error::ExitCode;
 use crate::model::operation::End;
-use crate::model::{Done, EntryPath, Problem, Verb};
+use crate::model::{Done, EntryPath, Finding, Problem, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
 use log::Level;
 use serde_json::{Map, Value};
@@ -31,6 +32,9 @@ impl Monitor for Together<'_> {
     }
     fn done(&self, batch: &[Done]) {
         self.0.iter().for_each(|monitor| monitor.done(batch));
+    }
+    fn finding(&self, finding: &Finding) {
+        self.0.iter().for_each(|monitor| monitor.finding(finding));
     }
     fn problem(&self, problem: &Problem) {
         self.0.iter().for_each(|monitor| monitor.problem(problem));
@@ -74,6 +78,17 @@ impl Logged {
             events::summary_fields(object, report);
         });
     }
+
+    /// Writes a rebuild's summary line.
+    pub fn rebuilt(&self, report: &Rebuilt) {
+        let level = if report.exit_code() == ExitCode::Ok { Level::Info } else { Level::Warn };
+        let run = report.run.map_or_else(|| "report".to_owned(), |run| format!("run {run}"));
+        let text = format!("{run} of {}: {}", self.job, events::rebuilt_text(report));
+        self.write(level, "summary", &text, |object| {
+            object.insert("run".to_owned(), serde_json::json!(report.run));
+            events::rebuilt_fields(object, report);
+        });
+    }
 }
 
 impl Monitor for Logged {
@@ -104,6 +119,11 @@ impl Monitor for Logged {
         if !lines.is_empty() {
             log::info!(target: EVENTS, "{lines}");
         }
+    }
+
+    fn finding(&self, finding: &Finding) {
+        let level = if finding.is_damage() { Level::Error } else { Level::Info };
+        self.write(level, "finding", &finding.to_string(), |object| events::finding_fields(object, finding));
     }
 
     fn problem(&self, problem: &Problem) {
@@ -146,6 +166,9 @@ impl Monitor for Json {
         for done in batch.iter().filter(|done| !done.silent && matches!(done.end, End::Made(_))) {
             self.print("operation", |object| events::operation_fields(object, done));
         }
+    }
+    fn finding(&self, finding: &Finding) {
+        self.print("finding", |object| events::finding_fields(object, finding));
     }
     fn problem(&self, problem: &Problem) {
         self.print("problem", |object| events::problem_fields(object, problem));

@@ -87,6 +87,17 @@ impl Arena {
         }))
     }
 
+    /// Takes in what was read elsewhere.
+    pub fn put(&mut self, content: &[u8]) -> Range<usize> {
+        let range = self.used..self.used + content.len();
+        if self.bytes.len() < range.end {
+            self.bytes.resize(range.end.next_power_of_two(), 0);
+        }
+        self.bytes[range.clone()].copy_from_slice(content);
+        self.used = range.end;
+        range
+    }
+
     /// What was read there.
     pub fn get(&self, range: &Range<usize>) -> &[u8] {
         &self.bytes[range.clone()]

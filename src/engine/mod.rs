@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod job;
+pub mod rebuild;
 pub mod report;
 pub mod run;
 pub mod status;

@@ -142,7 +142,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     }
 }
 
-fn note_failure(figures: &mut RunFigures, error: &Error) {
+pub(super) fn note_failure(figures: &mut RunFigures, error: &Error) {
     "failed".clone_into(&mut figures.result);
     figures.exit_code = error.exit_code().number();
     figures.message = Some(error.to_string());

@@ -5,6 +5,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
+use std::time::Duration;
 
 /// Worker threads.
 pub struct Workers {
@@ -76,6 +77,21 @@ impl<'scope, R: Send + 'scope> Window<'_, 'scope, R> {
             // This window holds a sender itself, so the channel cannot be closed.
             Err(_) => None,
         }
+    }
+
+    /// Waits no longer than `limit` for an outcome; `None` where none came or nothing is out.
+    pub fn next_within(&mut self, limit: Duration) -> Option<R> {
+        if self.out == 0 {
+            return None;
+        }
+        let outcome = self.receiver.recv_timeout(limit).ok()?;
+        self.out -= 1;
+        Some(outcome.unwrap_or_else(|panic| resume_unwind(panic)))
+    }
+
+    /// Whether nothing is out.
+    pub fn is_idle(&self) -> bool {
+        self.out == 0
     }
 
     /// An outcome that is there already.

@@ -114,7 +114,26 @@ impl Manifest {
             let failed = || sqlite("write to", &self.path);
             write_figures(connection, id, now, figures).map_err(failed())?;
             write_problems(connection, id, now, problems).map_err(failed())?;
+            connection.execute("DELETE FROM problems WHERE run <> ?1", [id]).map_err(failed())?;
             write_held(connection, id, figures, held).map_err(failed())?;
+            connection.execute("DELETE FROM runs WHERE id <= ?1", [id - RUNS_KEPT]).map_err(failed())?;
+            Ok(())
+        })
+    }
+
+    /// Notes how a rebuild ended, and the problems that it met. It tried to write nothing, so it
+    /// can say neither that older problems are gone nor that held deletes are not held any more.
+    pub fn finish_rebuild(
+        &self,
+        id: i64,
+        now: Timestamp,
+        figures: &RunFigures,
+        problems: &[Problem],
+    ) -> Result<(), ManifestError> {
+        self.transaction(|connection| {
+            let failed = || sqlite("write to", &self.path);
+            write_figures(connection, id, now, figures).map_err(failed())?;
+            write_problems(connection, id, now, problems).map_err(failed())?;
             connection.execute("DELETE FROM runs WHERE id <= ?1", [id - RUNS_KEPT]).map_err(failed())?;
             Ok(())
         })
@@ -173,7 +192,6 @@ fn write_problems(
             id
         ])?;
     }
-    connection.execute("DELETE FROM problems WHERE run <> ?1", [id])?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::entries::{self, Bounds, Rows};
 use super::error::{ManifestError, sqlite};
 use super::file::{self, Header};
+use super::history::{self, RunRow};
 use super::schema;
 use crate::lock::RunLock;
 use crate::model::escape::escaped;
@@ -87,6 +88,11 @@ impl Manifest {
     /// The rows within `bounds`, in path order.
     pub fn rows(&self, bounds: Bounds) -> Rows<'_> {
         Rows::new(&self.connection, &self.path, bounds)
+    }
+
+    /// The last `count` runs, newest first.
+    pub fn runs(&self, count: u32) -> Result<Vec<RunRow>, ManifestError> {
+        history::runs(&self.connection, &self.path, count)
     }
 
     /// Writes a batch of changes in one transaction.

@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod entry;
 pub mod escape;
+pub mod finding;
 pub mod operation;
 pub mod path;
 pub mod problem;
@@ -12,6 +13,7 @@ pub mod timestamp;
 
 pub use digest::Digest;
 pub use entry::{Entry, Seen};
+pub use finding::{Damage, Drift, Finding, Verdict};
 pub use operation::{Done, Operation, Verb};
 pub use path::EntryPath;
 pub use problem::{Problem, Side};

@@ -196,7 +196,7 @@ fn unreadable(path: &EntryPath, side: Side, action: &'static str, cause: &str) -
 }
 
 /// Compared with `!=`, never `<=`: any difference is a change.
-fn unchanged(now: &Fingerprint, then: &Fingerprint, rules: &Rules) -> bool {
+pub(super) fn unchanged(now: &Fingerprint, then: &Fingerprint, rules: &Rules) -> bool {
     now.kind == then.kind
         && now.size == then.size
         && now.mtime == then.mtime

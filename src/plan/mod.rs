@@ -9,6 +9,7 @@ pub mod join;
 pub mod order;
 pub mod planner;
 pub mod shield;
+pub mod verdict;
 
 use crate::model::{EntryPath, Operation, Problem, Stat, Verb};
 use std::sync::Arc;

@@ -1,0 +1,118 @@
+//! `twinfold rebuild-index`: everything read again, and what is not sound said.
+
+use super::args::RebuildOptions;
+use super::progress::{self, Bar};
+use super::sync::{self, Request, check_apart, tell_failure};
+use super::watch::{Diagnostics, Json, Logged, Together};
+use super::{environment, events, logging, output};
+use crate::cancel::Cancel;
+use crate::config::ConfigError;
+use crate::engine::job::Job;
+use crate::engine::rebuild::{Options, Rebuilt, rebuild};
+use crate::error::{Error, ExitCode};
+use crate::lock::RunLock;
+use crate::model::Finding;
+use crate::monitor::Monitor;
+use crate::plan::verdict::Sides;
+use crate::roots;
+use crate::signals;
+use serde_json::Value;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// Runs the subcommand.
+pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
+    let source_only = environment::switch(options.source_only, "SOURCE_ONLY")?;
+    let replica_only = environment::switch(options.replica_only, "REPLICA_ONLY")?;
+    let sides = match (source_only, replica_only) {
+        (false, false) => Sides::Both,
+        (true, false) => Sides::Source,
+        (false, true) => Sides::Replica,
+        (true, true) => {
+            let message = "--source-only and --replica-only exclude each other";
+            return Err(ConfigError::Invalid(message.to_owned()).into());
+        }
+    };
+    let report_only = environment::switch(options.report_only, "REPORT_ONLY")?;
+    let request = sync::request(options.job)?;
+    let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
+    check_apart(&jobs)?;
+    let cancel = Arc::new(Cancel::new());
+    signals::listen(Arc::clone(&cancel), ExitCode::Interrupted.number())
+        .map_err(|error| Error::System { action: "listen for signals", error })?;
+    let log = logging::locate(&request.log)?;
+    for job in &jobs {
+        roots::check_outside(&job.paths, "log", &log)?;
+    }
+    let locks: Vec<RunLock> = jobs.iter().map(Job::lock).collect::<Result<_, _>>()?;
+    logging::start(&request.log, &log, request.options.verbose)?;
+    let mut code = ExitCode::Ok;
+    for (job, lock) in jobs.iter().zip(&locks) {
+        if !cancel.requested() {
+            code = code.worst(run_one(&request, job, lock, Options { sides, report_only }, &cancel));
+        }
+    }
+    Ok(code)
+}
+
+fn run_one(request: &Request, job: &Job, lock: &RunLock, what: Options, cancel: &Cancel) -> ExitCode {
+    let options = &request.options;
+    let logged = Logged { job: job.label(), format: request.log.format, run: Cell::default() };
+    let json = Json { job: job.label(), run: Cell::default() };
+    let diagnostics = Diagnostics::default();
+    let bar = Bar::default();
+    let lines = Lines { bar: &bar, quiet: options.quiet };
+    let mut monitors: Vec<&dyn Monitor> = vec![&logged];
+    if options.json {
+        monitors.push(&json);
+    } else if !options.quiet || !options.verbose {
+        monitors.push(&lines);
+    }
+    // With -v the log on stderr says the same.
+    if !options.verbose {
+        monitors.push(&diagnostics);
+        if !options.quiet && !options.json && progress::wanted(options.no_progress) {
+            monitors.push(&bar);
+        }
+    }
+    let result = rebuild(job, lock, what, cancel, &Together(monitors));
+    bar.clear();
+    match result {
+        Ok(report) => {
+            logged.rebuilt(&report);
+            if options.json {
+                summarize_json(job, &report);
+            } else if !options.quiet {
+                output::print(events::rebuilt_text(&report));
+            }
+            report.exit_code()
+        }
+        Err(error) => {
+            tell_failure(options, job, &error);
+            error.exit_code()
+        }
+    }
+}
+
+fn summarize_json(job: &Job, report: &Rebuilt) {
+    let mut object = events::event("summary", &job.label(), report.run);
+    events::rebuilt_fields(&mut object, report);
+    output::print(Value::Object(object));
+}
+
+/// Prints findings for people: on stdout, as they are the result. Asked to be quiet, only damage,
+/// on stderr.
+struct Lines<'b> {
+    bar: &'b Bar,
+    quiet: bool,
+}
+
+impl Monitor for Lines<'_> {
+    fn finding(&self, finding: &Finding) {
+        if !self.quiet {
+            self.bar.aside(|| output::print(finding));
+        } else if finding.is_damage() {
+            output::diagnose("error", &finding.to_string());
+        }
+    }
+}

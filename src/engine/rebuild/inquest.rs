@@ -1,0 +1,303 @@
+//! The scan of a rebuild: batches go out to be read and judged, and one thread folds and writes.
+
+use super::Options;
+use super::read::{Reading, is_large};
+use super::report::{Judged, Rebuilt};
+use crate::cancel::Cancel;
+use crate::engine::content::SMALL;
+use crate::engine::job::{Job, Trees};
+use crate::engine::observe;
+use crate::engine::workers::{Window, Workers};
+use crate::error::Error;
+use crate::manifest::{Fresh, Rows};
+use crate::model::{Change, Seen, Side, Verdict};
+use crate::monitor::{Amount, Monitor, Phase};
+use crate::plan::decide::Rules;
+use crate::plan::join::{Join, Joined};
+use crate::plan::shield::Shields;
+use crate::plan::verdict::Case;
+use crate::store::local::LocalStore;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Small contents are read this many entries and bytes at a time: enough to fill the lanes of the
+/// hash, little enough to be in the processor's cache still when they are hashed.
+const FILES_TOGETHER: usize = 256;
+const BYTES_TOGETHER: u64 = 4 << 20;
+
+/// So many large files a worker reads in step, as far as their chunks have room in this many bytes.
+const LARGE_TOGETHER: usize = 8;
+const LARGE_BYTES: usize = 16 << 20;
+
+/// Rows written in one go.
+const ROWS_TOGETHER: usize = 1024;
+
+/// How often a person hears how far it is.
+const NEWS: Duration = Duration::from_millis(200);
+
+/// What a scan needs to know.
+pub(super) struct Scan<'e> {
+    pub(super) job: &'e Job,
+    pub(super) trees: &'e Trees,
+    pub(super) rules: &'e Rules,
+    pub(super) options: Options,
+    /// The manifest knows nothing.
+    pub(super) anew: bool,
+    pub(super) cancel: &'e Cancel,
+}
+
+impl Scan<'_> {
+    /// Walks, joins with `rows`, reads and judges all there is; the rows for the new manifest go
+    /// to `fresh`. On the way, `expected` is how much that will be.
+    pub(super) fn carry_out(
+        &self,
+        rows: Option<Rows<'_>>,
+        fresh: Option<&Fresh>,
+        expected: Option<Amount>,
+        report: &mut Rebuilt,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
+        monitor.phase(Phase::Rebuild, expected);
+        let bytes = AtomicU64::new(0);
+        let (source, replica) = (&self.trees.source, &self.trees.replica);
+        let chunk_bytes = self.job.settings.chunk_bytes;
+        let reading = Reading {
+            source,
+            replica,
+            sides: self.options.sides,
+            chunk_bytes,
+            cancel: self.cancel,
+            bytes: &bytes,
+        };
+        let examiner = Examiner { reading, rules: self.rules, anew: self.anew, rows: fresh.is_some() };
+        let workers = Workers::new(self.job.settings.workers)?;
+        let result = std::thread::scope(|scope| {
+            let source = observe::walk(scope, Side::Source, Some(source), self.cancel);
+            let replica = observe::walk(scope, Side::Replica, Some(replica), self.cancel);
+            let rows = rows.into_iter().flatten().map(|row| Ok(row?));
+            let join = Join::new(source, replica, rows)?;
+            workers.within(|window| {
+                let large_together = (LARGE_BYTES / (2 * chunk_bytes).max(1)).clamp(1, LARGE_TOGETHER);
+                let mut inquest = Inquest {
+                    examiner: &examiner,
+                    fresh,
+                    window,
+                    report,
+                    monitor,
+                    shields: Shields::default(),
+                    small: Batch::default(),
+                    large: Vec::new(),
+                    large_together,
+                    workers: self.job.settings.workers.max(1),
+                    rows: Vec::new(),
+                    told_bytes: 0,
+                };
+                for joined in join {
+                    inquest.feed(joined?)?;
+                }
+                inquest.finish()
+            })
+        });
+        report.bytes = bytes.into_inner();
+        result
+    }
+}
+
+/// What all workers share.
+struct Examiner<'e> {
+    reading: Reading<'e, LocalStore, LocalStore>,
+    rules: &'e Rules,
+    anew: bool,
+    /// Whether rows are wanted.
+    rows: bool,
+}
+
+impl Examiner<'_> {
+    /// Reads and judges a batch.
+    fn examine(&self, batch: &[Joined]) -> Judged {
+        let contents = self.reading.read(batch);
+        let mut judged = Judged::default();
+        if self.reading.cancel.requested() {
+            // What was read after that may be cut short, and is not to be taken for damage.
+            return judged;
+        }
+        for (joined, contents) in batch.iter().zip(&contents) {
+            let case = Case { joined, contents, rules: self.rules, anew: self.anew };
+            let verdict = case.verdict();
+            if !joined.path.is_root() || verdict != Verdict::Sound {
+                judged.counts.count(verdict);
+            }
+            judged.problems.extend(case.problems());
+            judged.findings.extend(case.finding(verdict));
+            if self.rows {
+                judged.rows.extend(case.row_for(verdict).map(Change::Put));
+            }
+        }
+        judged
+    }
+}
+
+/// Joined paths that are examined together.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Joined>,
+    bytes: u64,
+}
+
+/// Hands out batches while the join goes on, and folds what comes back. The one who writes.
+struct Inquest<'i, 'w, 'scope> {
+    examiner: &'scope Examiner<'scope>,
+    fresh: Option<&'i Fresh>,
+    window: &'i mut Window<'w, 'scope, Judged>,
+    report: &'i mut Rebuilt,
+    monitor: &'i dyn Monitor,
+    shields: Shields,
+    small: Batch,
+    large: Vec<Joined>,
+    large_together: usize,
+    workers: usize,
+    rows: Vec<Change>,
+    told_bytes: u64,
+}
+
+impl Inquest<'_, '_, '_> {
+    fn feed(&mut self, joined: Joined) -> Result<(), Error> {
+        self.count(&joined);
+        let shielded = self.shields.cover(&joined.path);
+        self.raise_shields(&joined);
+        if shielded {
+            // Not seen is not gone: what was known of it stays known.
+            self.report.counts.unseen += 1;
+            self.keep(joined.row.map(Change::Put))?;
+        } else if is_large(&joined) {
+            self.large.push(joined);
+            if self.large.len() == self.large_together {
+                let batch = std::mem::take(&mut self.large);
+                self.submit(batch)?;
+            }
+        } else {
+            let size = content_bytes(&joined);
+            if self.small.bytes + size > BYTES_TOGETHER || self.small.entries.len() == FILES_TOGETHER {
+                self.flush()?;
+            }
+            self.small.bytes += size;
+            self.small.entries.push(joined);
+        }
+        while let Some(judged) = self.window.try_next() {
+            self.take(judged)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, joined: &Joined) {
+        if let (false, Some(seen)) = (joined.path.is_root(), &joined.source) {
+            let counts = &mut self.report.counts;
+            counts.source_entries += 1;
+            if let Seen::Present(stat) = seen {
+                counts.source_bytes += stat.fingerprint.size;
+            }
+        }
+    }
+
+    fn raise_shields(&mut self, joined: &Joined) {
+        for seen in [&joined.source, &joined.replica].into_iter().flatten() {
+            match seen {
+                Seen::Present(_) => {}
+                Seen::Unlisted(..) => self.shields.below(&joined.path),
+                Seen::Unreadable(_) => self.shields.name(&joined.path),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let batch = std::mem::take(&mut self.small).entries;
+        self.submit(batch)
+    }
+
+    fn submit(&mut self, batch: Vec<Joined>) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        while self.window.is_full() {
+            self.wait()?;
+        }
+        let examiner = self.examiner;
+        self.window.submit(move || examiner.examine(&batch));
+        Ok(())
+    }
+
+    /// Waits for a batch to come back, telling of progress meanwhile: a large file takes its time.
+    fn wait(&mut self) -> Result<(), Error> {
+        let judged = self.window.next_within(NEWS);
+        self.tell_progress(0);
+        judged.map_or(Ok(()), |judged| self.take(judged))
+    }
+
+    fn tell_progress(&mut self, entries: u64) {
+        let bytes = self.examiner.reading.bytes.load(Ordering::Relaxed);
+        let more = bytes - self.told_bytes;
+        self.told_bytes = bytes;
+        if entries + more > 0 {
+            self.monitor.advance(Amount { entries, bytes: more });
+        }
+    }
+
+    fn take(&mut self, judged: Judged) -> Result<(), Error> {
+        let Judged { counts, findings, problems, rows } = judged;
+        self.report.counts.add(&counts);
+        for finding in &findings {
+            self.monitor.finding(finding);
+        }
+        for problem in problems {
+            self.monitor.problem(&problem);
+            self.report.problems.push(problem);
+        }
+        self.tell_progress(counts.sound + counts.drift + counts.damaged);
+        self.keep(rows)
+    }
+
+    fn keep(&mut self, rows: impl IntoIterator<Item = Change>) -> Result<(), Error> {
+        self.rows.extend(rows);
+        if self.rows.len() >= ROWS_TOGETHER { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let rows = std::mem::take(&mut self.rows);
+        match self.fresh {
+            Some(fresh) if !rows.is_empty() => Ok(fresh.add(rows)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.flush()?;
+        // What is left of the large ones is dealt out, so that nobody is idle.
+        let large = std::mem::take(&mut self.large);
+        let share = large.len().div_ceil(self.workers).max(1);
+        let mut large = large.into_iter();
+        loop {
+            let batch: Vec<Joined> = large.by_ref().take(share).collect();
+            if batch.is_empty() {
+                break;
+            }
+            self.submit(batch)?;
+        }
+        while !self.window.is_idle() {
+            self.wait()?;
+        }
+        if self.examiner.reading.cancel.requested() {
+            return Err(Error::Interrupted);
+        }
+        self.write()
+    }
+}
+
+/// Bytes of the small contents of an entry: those of the larger side, as the other is let go where
+/// they are the same.
+fn content_bytes(joined: &Joined) -> u64 {
+    let size = |seen: Option<&Seen>| match seen {
+        Some(Seen::Present(stat)) => stat.fingerprint.size.min(SMALL),
+        _ => 0,
+    };
+    size(joined.source.as_ref()).max(size(joined.replica.as_ref()))
+}

@@ -1,0 +1,204 @@
+//! Reads the contents of a batch: the small ones into memory, to be hashed side by side.
+
+use super::stream;
+use crate::cancel::Cancel;
+use crate::clock;
+use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, read_link, restat, stood_still};
+use crate::hash::digest_many;
+use crate::model::{EntryPath, Kind, Problem, Seen, Side, Stat, Timestamp};
+use crate::plan::join::Joined;
+use crate::plan::verdict::{Content, Contents, Sides, wanted};
+use crate::store::{During, Fault, Folder, Store};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What all workers of a rebuild share.
+pub(super) struct Reading<'e, S: Store, R: Store> {
+    /// The tree that is mirrored.
+    pub source: &'e S,
+    /// The mirror.
+    pub replica: &'e R,
+    /// Which contents are read.
+    pub sides: Sides,
+    /// Bytes read at a time.
+    pub chunk_bytes: usize,
+    /// A request to stop; what is read after it is not to be used.
+    pub cancel: &'e Cancel,
+    /// Bytes read so far, by all workers.
+    pub bytes: &'e AtomicU64,
+}
+
+/// Whether the content of this entry is too large to be read as a whole.
+pub(super) fn is_large(joined: &Joined) -> bool {
+    let large = |seen: Option<&Seen>| matches!(seen, Some(Seen::Present(stat)) if stat.kind() == Kind::File && stat.fingerprint.size > SMALL);
+    large(joined.source.as_ref()) || large(joined.replica.as_ref())
+}
+
+/// The message for a file that never stood still.
+pub(super) fn restless(path: &EntryPath, side: Side) -> Problem {
+    let cause = "it kept changing while it was read; run this again when it stands still".to_owned();
+    Problem { path: path.clone(), side, action: "read", cause }
+}
+
+/// A step that failed: the entry is gone, or it has a problem.
+pub(super) fn failed(path: &EntryPath, side: Side, fault: &Fault) -> Content {
+    if fault.is_absence() {
+        return Content::Vanished;
+    }
+    Content::Failed(Problem {
+        path: path.clone(),
+        side,
+        action: fault.action,
+        cause: fault.error.to_string(),
+    })
+}
+
+/// A small content, perhaps still to be hashed with the others.
+enum Held {
+    Known(Content),
+    InMemory {
+        range: Range<usize>,
+        stat: Stat,
+        began: Timestamp,
+    },
+    /// It has outgrown the memory meant for it since the walk saw it.
+    Grown,
+}
+
+/// A content in memory, and whose it is.
+struct Pending {
+    index: usize,
+    side: Side,
+    /// The other side holds the same.
+    shared: Option<(Stat, Timestamp)>,
+    range: Range<usize>,
+    stat: Stat,
+    began: Timestamp,
+}
+
+impl<S: Store, R: Store> Reading<'_, S, R> {
+    /// What the entries of a batch hold, in their order.
+    pub(super) fn read(&self, batch: &[Joined]) -> Vec<Contents> {
+        if batch.iter().any(is_large) {
+            return stream::read(self, batch);
+        }
+        Arena::with(|arena| self.read_small(batch, arena))
+    }
+
+    fn read_small(&self, batch: &[Joined], arena: &mut Arena) -> Vec<Contents> {
+        let (mut ours, mut theirs) = (NearFolder::new(self.source), NearFolder::new(self.replica));
+        let mut contents: Vec<Contents> = Vec::with_capacity(batch.len());
+        let mut pending: Vec<Pending> = Vec::with_capacity(batch.len());
+        for (index, joined) in batch.iter().enumerate() {
+            contents.push(Contents::UNREAD);
+            if self.cancel.requested() {
+                continue;
+            }
+            let (source, replica) = wanted(joined, self.sides);
+            let nothing = || Held::Known(Content::Unread);
+            let source = if source { hold(&mut ours, joined, Side::Source, arena) } else { nothing() };
+            let replica = if replica { hold(&mut theirs, joined, Side::Replica, arena) } else { nothing() };
+            if matches!(source, Held::Grown) || matches!(replica, Held::Grown) {
+                contents[index] = stream::read_one(self, joined);
+                continue;
+            }
+            self.settle(source, replica, index, &mut contents[index], &mut pending, arena);
+        }
+        let inputs: Vec<&[u8]> = pending.iter().map(|pending| arena.get(&pending.range)).collect();
+        for (pending, digest) in pending.iter().zip(digest_many(&inputs)) {
+            let contents = &mut contents[pending.index];
+            let read = |stat, began| Content::Read { stat, digest, began };
+            match pending.side {
+                Side::Source => contents.source = read(pending.stat, pending.began),
+                Side::Replica => contents.replica = read(pending.stat, pending.began),
+            }
+            if let Some((stat, began)) = pending.shared {
+                contents.replica = read(stat, began);
+                contents.same = true;
+            }
+        }
+        contents
+    }
+
+    /// Sorts out what was read of one entry. Comparing bytes in memory is many times faster than
+    /// hashing them, and proves more: what is the same is hashed once for both sides.
+    fn settle(
+        &self,
+        source: Held,
+        replica: Held,
+        index: usize,
+        contents: &mut Contents,
+        pending: &mut Vec<Pending>,
+        arena: &mut Arena,
+    ) {
+        let mut bytes = 0;
+        let mut shared = None;
+        let mut ours = None;
+        match source {
+            Held::Known(content) => contents.source = content,
+            Held::InMemory { range, stat, began } => {
+                bytes += stat.fingerprint.size;
+                ours = Some((range, stat, began));
+            }
+            Held::Grown => {}
+        }
+        match replica {
+            Held::Known(content) => contents.replica = content,
+            Held::InMemory { range, stat, began } => {
+                bytes += stat.fingerprint.size;
+                if ours.as_ref().is_some_and(|(ours, ..)| arena.get(ours) == arena.get(&range)) {
+                    arena.release(&range);
+                    shared = Some((stat, began));
+                } else {
+                    pending.push(Pending { index, side: Side::Replica, shared: None, range, stat, began });
+                }
+            }
+            Held::Grown => {}
+        }
+        if let Some((range, stat, began)) = ours {
+            pending.push(Pending { index, side: Side::Source, shared, range, stat, began });
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads a file or a link's text into the arena; a file again while it changes under the reading.
+fn hold<T: Store>(near: &mut NearFolder<'_, T>, joined: &Joined, side: Side, arena: &mut Arena) -> Held {
+    let path = &joined.path;
+    let mut attempt = || -> Result<Held, Fault> {
+        let folder = near.of(path)?;
+        if kind(joined, side) == Some(Kind::Symlink) {
+            let began = clock::now();
+            let (stat, target) = read_link(&*folder, path.name())?;
+            return Ok(Held::InMemory { range: arena.put(&target), stat, began });
+        }
+        for _ in 0..TRIES {
+            let began = clock::now();
+            let (file, stat) = folder.open_file(path.name())?;
+            if stat.fingerprint.size > SMALL {
+                return Ok(Held::Grown);
+            }
+            let range = arena.read(&file, stat.fingerprint.size).during("read")?;
+            let still = stood_still(&stat, &restat(&file).during("look at")?);
+            match range {
+                Some(range) if still => return Ok(Held::InMemory { range, stat, began }),
+                Some(range) => arena.release(&range),
+                None => {}
+            }
+        }
+        Ok(Held::Known(Content::Failed(restless(path, side))))
+    };
+    attempt().unwrap_or_else(|fault| Held::Known(failed(path, side, &fault)))
+}
+
+/// What the walk of `side` saw there.
+pub(super) fn kind(joined: &Joined, side: Side) -> Option<Kind> {
+    let seen = match side {
+        Side::Source => &joined.source,
+        Side::Replica => &joined.replica,
+    };
+    match seen {
+        Some(Seen::Present(stat)) => Some(stat.kind()),
+        _ => None,
+    }
+}
