@@ -32,6 +32,7 @@ impl Fresh {
         // Nothing to protect: a crash throws this file away.
         connection.pragma_update(None, "synchronous", "off").map_err(failed())?;
         connection.pragma_update(None, "journal_mode", "off").map_err(failed())?;
+        connection.pragma_update(None, "locking_mode", "exclusive").map_err(failed())?;
         Ok(Self { connection, path })
     }
 
@@ -61,9 +62,9 @@ impl Manifest {
             .map_err(failed())?;
         let replaced = self.transaction(|connection| {
             connection
+                // Without any clause SQLite moves the rows over as they lie, without decoding them.
                 .execute_batch(
-                    "DELETE FROM main.entries; \
-                     INSERT INTO main.entries SELECT * FROM fresh.entries ORDER BY path;",
+                    "DELETE FROM main.entries; INSERT INTO main.entries SELECT * FROM fresh.entries;",
                 )
                 .map_err(failed())
         });
