@@ -1,6 +1,10 @@
 //! `rebuild-index` on real folders, through the program itself.
 
-#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests make their own trees, and a broken fixture is a failed test"
+)]
 
 use rusqlite::Connection;
 use serde_json::Value;
