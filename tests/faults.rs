@@ -1,0 +1,141 @@
+//! A replica's file system that is full, becomes read-only, or has another one mounted inside.
+//! Needs root and loop mounts; says so where it has not.
+
+#![expect(clippy::unwrap_used, reason = "a broken fixture is a failed test")]
+
+mod common;
+
+use common::tree::{mkdir, remove, write};
+use common::{Mirror, is_root, settle, skip};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mounted file system, unmounted when the test is done.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn does(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+/// Mounts `arguments` at `at`; `None`, said loudly, where that cannot be done here.
+fn mount(arguments: &[&str], at: &Path) -> Option<Mounted> {
+    let at_text = at.to_str().unwrap();
+    let mounted = is_root() && does("mount", &[arguments, &[at_text]].concat());
+    if !mounted {
+        skip(&format!("mounting {arguments:?} needs root and a machine that lets it"));
+    }
+    mounted.then(|| Mounted(at.to_owned()))
+}
+
+/// A mirror whose replica lies on an ext4 file system of 16 MiB.
+fn on_a_small_disk() -> Option<(Mirror, Mounted)> {
+    let mut mirror = Mirror::new();
+    let (image, disk) = (mirror.path("disk.img"), mirror.path("disk"));
+    fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+    mkdir(&disk);
+    let image = image.to_str().unwrap();
+    if !does("mkfs.ext4", &["-q", "-F", image]) {
+        skip("there is no mkfs.ext4 here");
+        return None;
+    }
+    let mounted = mount(&["-o", "loop", image], &disk)?;
+    mirror.replica = disk.join("replica");
+    Some((mirror, mounted))
+}
+
+fn fill(mirror: &Mirror, folder: &str, files: usize) {
+    for number in 0..files {
+        write(mirror.in_source(format!("{folder}/{number:03}")), vec![b'x'; 100_000]);
+    }
+}
+
+#[test]
+fn a_full_disk_is_one_problem_and_leaves_nothing_half_done() {
+    let Some((mirror, _disk)) = on_a_small_disk() else { return };
+    fill(&mirror, "a", 100);
+    fill(&mirror, "b", 100);
+    let run = mirror.run(&[]).expect(3).says("no room left");
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    let mut copied = 0;
+    for folder in ["a", "b"] {
+        for entry in fs::read_dir(mirror.in_replica(folder)).unwrap() {
+            let entry = entry.unwrap();
+            assert!(!entry.file_name().to_string_lossy().starts_with(".twinfold"), "litter is left");
+            assert_eq!(entry.metadata().unwrap().len(), 100_000);
+            copied += 1;
+        }
+    }
+    assert!((50..200).contains(&copied), "{copied} files fitted");
+}
+
+#[test]
+fn what_the_deletes_free_is_used_in_the_same_run() {
+    let Some((mirror, _disk)) = on_a_small_disk() else { return };
+    fill(&mirror, "a", 100);
+    mirror.sync();
+    remove(mirror.in_source("a"));
+    fill(&mirror, "b", 100);
+    mirror.run(&["--max-delete", "off"]).expect(0);
+    mirror.assert_in_step();
+    settle();
+    mirror.sync();
+    mirror.assert_idle();
+}
+
+#[test]
+fn a_large_file_that_does_not_fit_keeps_no_small_one_from_being_copied() {
+    let Some((mirror, _disk)) = on_a_small_disk() else { return };
+    write(mirror.in_source("a-large-one"), vec![b'x'; 30 << 20]);
+    write(mirror.in_source("b-small-one"), "small");
+    mirror.run(&[]).expect(3).says("a-large-one");
+    assert_eq!(fs::read(mirror.in_replica("b-small-one")).unwrap(), b"small");
+    assert!(!mirror.in_replica("a-large-one").exists());
+}
+
+#[test]
+fn a_replica_that_became_read_only_is_reported_and_healed_later() {
+    let Some((mirror, disk)) = on_a_small_disk() else { return };
+    fill(&mirror, "a", 5);
+    mirror.sync();
+    let remount = |how: &str| assert!(does("mount", &["-o", how, disk.0.to_str().unwrap()]));
+    remount("remount,ro");
+    fill(&mirror, "b", 30);
+    remove(mirror.in_source("a/001"));
+    let run = mirror.run(&[]).expect(3).says("Read-only file system");
+    assert!(run.stderr.lines().count() <= 3, "{}", run.stderr);
+    remount("remount,rw");
+    mirror.sync();
+}
+
+#[test]
+fn what_is_mounted_inside_the_replica_is_left_alone() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("folder/file"), "mirrored");
+    mirror.sync();
+    let Some(_mounted) = mount(&["-t", "tmpfs", "none"], &mirror.in_replica("folder")) else { return };
+    write(mirror.in_replica("folder/foreign"), "of another file system");
+    let before = fs::metadata(mirror.in_replica("folder")).unwrap();
+    mirror.run(&[]).expect(3).says("another file system is mounted");
+    remove(mirror.in_source("folder"));
+    mirror.run(&[]).expect(3).says("another file system is mounted");
+    assert_eq!(fs::read(mirror.in_replica("folder/foreign")).unwrap(), b"of another file system");
+    let after = fs::metadata(mirror.in_replica("folder")).unwrap();
+    assert_eq!(before.permissions(), after.permissions());
+}
+
+#[test]
+fn what_is_mounted_inside_the_source_is_mirrored() {
+    let mirror = Mirror::new();
+    mkdir(mirror.in_source("mounted"));
+    let Some(_mounted) = mount(&["-t", "tmpfs", "none"], &mirror.in_source("mounted")) else { return };
+    write(mirror.in_source("mounted/file"), "on another file system");
+    mirror.sync();
+    assert_eq!(fs::read(mirror.in_replica("mounted/file")).unwrap(), b"on another file system");
+}
