@@ -11,7 +11,11 @@ use crate::plan::desired::Desired;
 use crate::store::{Fault, Folder, Store};
 use std::time::Instant;
 
-/// Carries out the plan's deletes and removes litter, in transactions of a batch each.
+/// Deletes recorded in one transaction: they lie scattered over the manifest, and each transaction
+/// writes every page it touches.
+const TOGETHER: usize = 1024;
+
+/// Carries out the plan's deletes and removes litter.
 pub(super) fn carry_out<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     plan: &Plan,
@@ -51,7 +55,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
         if stuck {
             break;
         }
-        if dones.len() >= site.batch_files {
+        if dones.len() >= TOGETHER {
             record(std::mem::take(&mut dones))?;
         }
     }
