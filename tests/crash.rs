@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const FILES: u64 = 2000;
+const FILES: u64 = 1200;
 const KILLS: u32 = 20;
 
 /// What the file of this number holds in a version; some are longer than a chunk.
 fn content(number: u64, version: u32) -> Vec<u8> {
-    let size = if number.is_multiple_of(900) { 1_200_000 } else { number % 300 };
+    let size = if number.is_multiple_of(1100) { 1_100_000 } else { number % 200 };
     let mut content = format!("file {number} version {version:04}\n").into_bytes();
     let filler = u8::try_from(version % 250).unwrap();
     content.resize(content.len() + usize::try_from(size).unwrap(), filler);

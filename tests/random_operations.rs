@@ -97,7 +97,7 @@ fn change(random: &mut Random, root: &Path) -> String {
         (7, _, Some(existing)) => {
             set_mtime(existing, i64::try_from(random.below(3_000_000_000)).unwrap() - 500_000_000, 123);
         }
-        (8, Some(file), _) => chmod(file, [0o644, 0o600, 0o755, 0o444, 0o666][random.below(5)]),
+        (8, Some(file), _) => chmod(file, [0o644, 0o600, 0o755, 0o640, 0o666][random.below(5)]),
         (9, Some(file), _) if !file.starts_with(&path) => {
             remove(&path);
             fs::hard_link(file, &path).unwrap();
