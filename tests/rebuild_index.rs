@@ -64,6 +64,10 @@ impl Pair {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_twinfold"));
         command.args(arguments).arg("--source").arg(self.source("")).arg("--replica").arg(self.replica(""));
+        if cfg!(debug_assertions) {
+            // Without optimisation the vector code is the slowest of all.
+            command.env("TWINFOLD_MD5", "portable");
+        }
         command.arg("--manifest").arg(self.manifest()).arg("--log-file").arg(self.dir.path().join("log"));
         command
     }
@@ -196,9 +200,11 @@ fn damage_in_the_replica_is_named_and_the_next_run_restores_it() {
         let good = fs::read(pair.source(name)).unwrap();
         pair.rot_replica(name);
         pair.assert_idle();
-        let ended = pair.rebuild();
-        assert_eq!(ended.code(), 6, "{}", ended.stdout());
-        assert!(ended.has_line(&format!("damaged (replica)  {name}: ")), "{}", ended.stdout());
+        for _ in 0..2 {
+            let ended = pair.rebuild();
+            assert_eq!(ended.code(), 6, "{}", ended.stdout());
+            assert!(ended.has_line(&format!("damaged (replica)  {name}: ")), "{}", ended.stdout());
+        }
         assert_eq!(pair.run(&["sync", "--once"]).code(), 0);
         assert_eq!(fs::read(pair.replica(name)).unwrap(), good);
         assert_eq!(pair.rebuild().code(), 0);

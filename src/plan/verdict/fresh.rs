@@ -7,33 +7,34 @@ use crate::model::{Damage, Digest, Drift, Record, Stat, Timestamp, Verdict};
 impl Case<'_> {
     /// The row that the fresh manifest gets for this path; `None`: no row.
     ///
-    /// A row makes the next run leave an entry alone while its figures are the row's; without one
-    /// it compares both sides and, where they differ, brings the source's bytes over. So:
+    /// A row makes the next run leave an entry alone while its figures are the row's. A doubted
+    /// one (the old row, racy) makes it compare both sides, whatever the figures say, and bring the
+    /// source's bytes over where they differ; it still knows the MD5, so that another rebuild before
+    /// that comes to the same verdict. So:
     ///
     /// - in step (the same bytes on both sides, the metadata as it should be): a new row, whoever
     ///   touched what before. The next run is idle;
     /// - source damaged, or nobody knows which side is: the old row. It keeps the next run from
     ///   bringing the damage over, and where the replica is missing or was touched, its MD5 makes
     ///   the copy fail instead;
-    /// - replica damaged, and the source was read and is not: no row. The next run restores it;
+    /// - replica damaged, and the source was read and is not: a doubted row. The next run restores it;
     /// - replica damaged, but the source was not read: the old row, for the source may be as bad.
     ///   The damage is told again until a rebuild has read both sides;
-    /// - both read and different for a good reason: no row. The old one would do, but for jobs that
-    ///   ignore a moved ctime, whose next run would take the change for none;
+    /// - both read and different for a good reason: a doubted row, also for jobs that ignore a moved
+    ///   ctime, whose next run would take the change for none otherwise;
     /// - all other drift: the old row. Its figures are not those of the disk, so the next run looks
     ///   for itself, and its MD5 still guards what it copies; deletes are counted by rows;
     /// - unreadable: the old row, because unreadable is not absent.
     pub fn row_for(&self, verdict: Verdict) -> Option<Record> {
         let old = || self.row().cloned();
+        let doubted = || self.row().map(|row| Record { racy: true, ..row.clone() });
         match verdict {
-            Verdict::Sound => self.fresh().or_else(old),
             Verdict::Drift(Drift::GoneOnBothSides) => None,
-            Verdict::Drift(_) => match self.fresh() {
-                None if self.both_read() && !self.contents.same => None,
-                None => old(),
-                fresh => fresh,
-            },
-            Verdict::Damaged(Damage::Replica) if matches!(self.contents.source, Content::Read { .. }) => None,
+            Verdict::Drift(_) if self.both_read() && !self.contents.same => doubted(),
+            Verdict::Sound | Verdict::Drift(_) => self.fresh().or_else(old),
+            Verdict::Damaged(Damage::Replica) if matches!(self.contents.source, Content::Read { .. }) => {
+                doubted()
+            }
             Verdict::Damaged(_) | Verdict::Unreadable => old(),
         }
     }

@@ -72,6 +72,7 @@ fn judge(joined: &Joined, contents: &Contents, rules: &Rules, anew: bool) -> (Ve
     let row = match case.row_for(verdict) {
         None => "none",
         row if row == joined.row => "old",
+        Some(row) if row.racy => "doubted",
         Some(_) => "new",
     };
     (verdict, row)
@@ -89,9 +90,9 @@ fn every_pair_of_contents_and_metadata_has_its_verdict_and_its_row() {
     let table = [
         // Both read; the source as the manifest knows it.
         ("=1", "=1", Sound, "new"),
-        ("=1", "=2", Damaged(Replica), "none"),
+        ("=1", "=2", Damaged(Replica), "doubted"),
         ("=1", "~1", Drifted(ReplicaTouched), "new"),
-        ("=1", "~2", Damaged(Replica), "none"),
+        ("=1", "~2", Damaged(Replica), "doubted"),
         // The source rotten.
         ("=2", "=1", Damaged(Source), "old"),
         ("=2", "=2", Damaged(Both), "old"),
@@ -101,16 +102,16 @@ fn every_pair_of_contents_and_metadata_has_its_verdict_and_its_row() {
         ("=2", "~3", Damaged(Both), "old"),
         // The source touched, its bytes as they were.
         ("~1", "=1", Drifted(SourceTouched), "new"),
-        ("~1", "=2", Damaged(Replica), "none"),
+        ("~1", "=2", Damaged(Replica), "doubted"),
         ("~1", "~1", Drifted(BothTouched), "new"),
-        ("~1", "~2", Damaged(Replica), "none"),
+        ("~1", "~2", Damaged(Replica), "doubted"),
         // The source changed: never taken for damage.
-        ("~2", "=1", Drifted(SourceChanged), "none"),
+        ("~2", "=1", Drifted(SourceChanged), "doubted"),
         ("~2", "=2", Drifted(SourceChanged), "new"),
-        ("~2", "=3", Damaged(Replica), "none"),
-        ("~2", "~1", Drifted(SourceChanged), "none"),
+        ("~2", "=3", Damaged(Replica), "doubted"),
+        ("~2", "~1", Drifted(SourceChanged), "doubted"),
         ("~2", "~2", Drifted(SourceChanged), "new"),
-        ("~2", "~3", Damaged(Replica), "none"),
+        ("~2", "~3", Damaged(Replica), "doubted"),
         // Only the source is read.
         ("=1", "=?", Sound, "new"),
         ("=2", "=?", Damaged(Source), "old"),
@@ -172,7 +173,7 @@ fn without_a_row_or_an_md5_nobody_can_say_which_side_is_right() {
         // A row that was never hashed.
         (Some(row(None)), "=1", "=1", false, Sound, "new"),
         (Some(row(None)), "=1", "=2", false, Damaged(Either), "old"),
-        (Some(row(None)), "~1", "=2", false, Drifted(SourceChanged), "none"),
+        (Some(row(None)), "~1", "=2", false, Drifted(SourceChanged), "doubted"),
     ];
     for (row, source, replica, anew, verdict, kept) in table {
         let (joined, contents) = case(source, replica, row);
@@ -214,14 +215,14 @@ fn a_racy_row_makes_other_bytes_a_change_of_the_source_but_still_damage_in_the_r
 fn equal_md5s_of_different_bytes_are_no_proof() {
     let (joined, mut contents) = case("=1", "~1", Some(row(Some('1'))));
     contents.same = false;
-    assert_eq!(judge(&joined, &contents, &rules(), false), (Damaged(Replica), "none"));
+    assert_eq!(judge(&joined, &contents, &rules(), false), (Damaged(Replica), "doubted"));
 }
 
 #[test]
 fn a_job_that_ignores_ctimes_still_brings_over_what_a_rebuild_found_changed() {
     let rules = Rules { ignore_ctime: true, ..rules() };
     let (joined, contents) = case("~2", "=1", Some(row(Some('1'))));
-    assert_eq!(judge(&joined, &contents, &rules, false), (Drifted(SourceChanged), "none"));
+    assert_eq!(judge(&joined, &contents, &rules, false), (Drifted(SourceChanged), "doubted"));
 }
 
 #[test]
