@@ -50,7 +50,12 @@ fn produce(store: &LocalStore, cancel: &Cancel, sender: &Sender<Message>) {
         let _ = sender.send(Message::RootLost("it is gone".to_owned()));
         return;
     };
-    if let Seen::Unlisted(_, cause) | Seen::Unreadable(cause) = root.seen {
+    let lost = match &root.seen {
+        Seen::Present(_) => None,
+        Seen::Unlisted(_, cause) | Seen::Unreadable(cause) => Some(cause.clone()),
+        Seen::Vanished => Some("it is gone".to_owned()),
+    };
+    if let Some(cause) = lost {
         let _ = sender.send(Message::RootLost(cause));
         return;
     }

@@ -197,6 +197,7 @@ impl Scan<'_> {
             durability: self.job.settings.durability,
             cancel: self.cancel,
             owner_lost: AtomicBool::new(false),
+            time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
         };
         execute(&site, &approved, workers, manifest, &mut report.tally, monitor)

@@ -9,6 +9,9 @@ pub enum Seen {
     Present(Stat),
     /// A folder that is there but could not be listed, and why.
     Unlisted(Stat, String),
+    /// A folder that went away between its parent's listing and its own: it may only have got another
+    /// name, so that nothing below it may be taken for gone in this run.
+    Vanished,
     /// A name that is there but whose figures could not be read, and why. Whether it is a folder
     /// is not known, so its key carries no `/`.
     Unreadable(String),
@@ -28,7 +31,7 @@ impl Entry {
     pub fn stat(&self) -> Option<&Stat> {
         match &self.seen {
             Seen::Present(stat) | Seen::Unlisted(stat, _) => Some(stat),
-            Seen::Unreadable(_) => None,
+            Seen::Vanished | Seen::Unreadable(_) => None,
         }
     }
 }

@@ -72,6 +72,8 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
     let row = joined.row.as_ref();
     match (&joined.source, &joined.replica) {
         (None, None) => Decision::Forget(path.clone()),
+        // The next run sees what became of it; until then all stays as it is.
+        (Some(Seen::Vanished), _) | (_, Some(Seen::Vanished)) => Decision::Unchanged,
         (Some(Seen::Unreadable(cause)), _) => unreadable(path, Side::Source, "look at", cause),
         (Some(Seen::Unlisted(_, cause)), _) => unreadable(path, Side::Source, "list", cause),
         (_, Some(Seen::Unreadable(cause))) => unreadable(path, Side::Replica, "look at", cause),
@@ -104,8 +106,10 @@ fn both_there(
     rules: &Rules,
 ) -> Decision {
     let (src, rep) = (&source.fingerprint, &replica.fingerprint);
+    // An owner is not in the row: normally its change shows in the ctime.
+    let owner_seen = !rules.ignore_ctime || rules.rights.desired(source).met_but_for_time(replica);
     let settled = row.is_some_and(|row| {
-        !row.racy && unchanged(src, &row.source, rules) && unchanged(rep, &row.replica, rules)
+        owner_seen && !row.racy && unchanged(src, &row.source, rules) && unchanged(rep, &row.replica, rules)
     });
     if settled {
         return Decision::Unchanged;
@@ -128,9 +132,9 @@ fn both_there(
             if rules.rights.desired(source).met(replica) {
                 let racy = is_racy(source.fingerprint.ctime, *began, rules.tick_nanos, row);
                 Decision::Confirm(Record::new(path.clone(), source, replica, content, racy))
-            } else if source.kind() == Kind::File && replica.links > 1 {
+            } else if replica.links > 1 {
                 // Mending it would write through to the inode's other names.
-                Decision::Operate(operation(path, Verb::Copy, Some(*source), Some(*replica)))
+                bring_over(path, source, Some(replica), row, rules)
             } else {
                 let mut mend = operation(path, Verb::Metadata, Some(*source), Some(*replica));
                 mend.content = content;

@@ -215,6 +215,10 @@ fn what_could_not_be_looked_at_is_a_problem_and_never_a_reason_to_delete() {
     for (source, replica, verdict) in [
         (unreadable(), None, "problem"),
         (unreadable(), Some(Seen::Present(twin(folder))), "problem"),
+        (Some(Seen::Vanished), None, "unchanged"),
+        (Some(Seen::Vanished), Some(Seen::Present(twin(folder))), "unchanged"),
+        (Some(Seen::Present(folder)), Some(Seen::Vanished), "unchanged"),
+        (None, Some(Seen::Vanished), "unchanged"),
         (unlisted(folder), None, "problem"),
         (unlisted(folder), Some(Seen::Present(twin(folder))), "problem"),
         (None, unlisted(twin(folder)), "problem"),

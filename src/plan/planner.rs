@@ -83,7 +83,7 @@ impl<'r> Planner<'r> {
     pub fn feed(&mut self, joined: Joined) -> Step {
         self.count(&joined);
         let shielded = self.shields.cover(&joined.path);
-        self.raise_shields(&joined);
+        self.shields.raise(&joined);
         if shielded {
             return Step::Settled;
         }
@@ -154,16 +154,6 @@ impl<'r> Planner<'r> {
         }
     }
 
-    fn raise_shields(&mut self, joined: &Joined) {
-        for seen in [&joined.source, &joined.replica].into_iter().flatten() {
-            match seen {
-                Seen::Present(_) => {}
-                Seen::Unlisted(..) => self.shields.below(&joined.path),
-                Seen::Unreadable(_) => self.shields.name(&joined.path),
-            }
-        }
-    }
-
     /// Keeps the trail of source folders that lead to the join's present path.
     fn follow(&mut self, joined: &Joined) {
         while self.trail.last().is_some_and(|folder| !joined.path.is_below(&folder.path)) {
@@ -230,7 +220,8 @@ impl<'r> Planner<'r> {
 
     fn list_for(&mut self, operation: &Operation) -> &mut Vec<Operation> {
         match operation.verb {
-            Verb::Delete if is_litter(&operation.path) => &mut self.plan.litter,
+            // What has a row came from the source, whatever its name.
+            Verb::Delete if operation.origin.is_none() && is_litter(&operation.path) => &mut self.plan.litter,
             Verb::Delete => &mut self.plan.deletes,
             Verb::Create | Verb::Copy | Verb::Metadata => &mut self.plan.entries,
         }

@@ -1,6 +1,7 @@
 //! Unreadable is not absent: what lies below something that could not be looked at is left alone.
 
-use crate::model::EntryPath;
+use super::join::Joined;
+use crate::model::{EntryPath, Seen};
 
 /// The places that shield what is below them, while a join in path order passes by.
 #[derive(Debug, Default)]
@@ -10,13 +11,24 @@ pub struct Shields {
 }
 
 impl Shields {
+    /// Raises what must be raised where one side could not be looked at.
+    pub fn raise(&mut self, joined: &Joined) {
+        for seen in [&joined.source, &joined.replica].into_iter().flatten() {
+            match seen {
+                Seen::Present(_) => {}
+                Seen::Unlisted(..) | Seen::Vanished => self.below(&joined.path),
+                Seen::Unreadable(_) => self.name(&joined.path),
+            }
+        }
+    }
+
     /// Shields all below `folder`, whose listing failed.
-    pub fn below(&mut self, folder: &EntryPath) {
+    fn below(&mut self, folder: &EntryPath) {
         self.folders.push(folder.clone());
     }
 
     /// Shields `name` itself and, as it may be a folder, the same name with `/` and all below.
-    pub fn name(&mut self, name: &EntryPath) {
+    fn name(&mut self, name: &EntryPath) {
         let folder = name.other_kind();
         self.folders.push(folder.clone());
         self.name = Some(folder);

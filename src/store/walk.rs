@@ -6,7 +6,7 @@ use super::stat::convert;
 use crate::cancel::Cancel;
 use crate::model::{Entry, EntryPath, Kind, Seen};
 use rustix::fs::fstat;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 
 /// Walks the tree below a root, folder by folder, holding no folder open between two entries.
@@ -28,7 +28,7 @@ impl<'a> Walk<'a> {
         Self { root, mounts, cancel, begun: false, open: Vec::new() }
     }
 
-    fn root_entry(&mut self) -> Option<Entry> {
+    fn root_entry(&mut self) -> Entry {
         let seen = match fstat(self.root) {
             Ok(stat) => Seen::Present(convert(&stat)),
             Err(error) => Seen::Unreadable(io::Error::from(error).to_string()),
@@ -36,19 +36,21 @@ impl<'a> Walk<'a> {
         self.enter(Entry { path: EntryPath::root(), seen })
     }
 
-    /// Lists `entry` if it is a folder. `None`: it vanished meanwhile.
-    fn enter(&mut self, entry: Entry) -> Option<Entry> {
-        let Seen::Present(stat) = entry.seen else { return Some(entry) };
+    /// Lists `entry` if it is a folder.
+    fn enter(&mut self, entry: Entry) -> Entry {
+        let Seen::Present(stat) = entry.seen else { return entry };
         if stat.kind() != Kind::Folder {
-            return Some(entry);
+            return entry;
         }
         match list(self.root, &entry.path, self.mounts) {
             Ok(children) => {
                 self.open.push(children.into_iter());
-                Some(entry)
+                entry
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => Some(Entry { seen: Seen::Unlisted(stat, error.to_string()), ..entry }),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Entry { seen: Seen::Vanished, ..entry }
+            }
+            Err(error) => Entry { seen: Seen::Unlisted(stat, error.to_string()), ..entry },
         }
     }
 }
@@ -59,7 +61,7 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<Entry> {
         if !self.begun {
             self.begun = true;
-            return self.root_entry();
+            return Some(self.root_entry());
         }
         while let Some(listing) = self.open.last_mut() {
             match listing.next() {
@@ -67,11 +69,7 @@ impl Iterator for Walk<'_> {
                     self.open.clear();
                     drop(entry);
                 }
-                Some(entry) => {
-                    if let Some(entry) = self.enter(entry) {
-                        return Some(entry);
-                    }
-                }
+                Some(entry) => return Some(self.enter(entry)),
                 None => {
                     self.open.pop();
                 }

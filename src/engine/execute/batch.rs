@@ -139,6 +139,7 @@ fn publish<S: Store, R: Store>(
         site.note_owner(applied);
         replica
     };
+    site.note_time(source, &replica);
     let content = digest.map(|digest| (digest, began)).or(operation.content);
     let racy = prepared.never_still() || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
     Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))

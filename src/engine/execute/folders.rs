@@ -147,6 +147,7 @@ fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> R
         site.note_owner(folder.set_own(&desired)?);
         now = folder.own_stat()?;
     }
+    site.note_time(&task.source, &now);
     let racy = is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
     Ok(Record::new(task.path.clone(), &task.source, &now, None, racy))
 }

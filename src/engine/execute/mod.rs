@@ -49,6 +49,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub cancel: &'e Cancel,
     /// Set where an owner could not be kept.
     pub owner_lost: AtomicBool,
+    /// Set where the replica's file system could not hold a time as it is.
+    pub time_lost: AtomicBool,
     /// Set where the replica has no room: copies are not tried any more.
     pub full: AtomicBool,
 }
@@ -108,6 +110,11 @@ pub fn execute<S: Store, R: Store>(
     if site.owner_lost.load(Ordering::Relaxed) {
         monitor.warning(
             "some owners or groups could not be kept: this user may not give files away; set-id bits were left out there",
+        );
+    }
+    if site.time_lost.load(Ordering::Relaxed) {
+        monitor.warning(
+            "the replica's file system cannot hold some times as they are in the source; they were cut to what it holds",
         );
     }
     if site.cancel.requested() { Err(Error::Interrupted) } else { Ok(()) }

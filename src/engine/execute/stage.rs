@@ -292,6 +292,13 @@ impl<S: Store, R: Store> Site<'_, S, R> {
         End::Failed(problem)
     }
 
+    /// Remembers, for one warning a run, that the replica could not hold a time.
+    pub(super) fn note_time(&self, source: &Stat, replica: &Stat) {
+        if source.fingerprint.mtime != replica.fingerprint.mtime {
+            self.time_lost.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Remembers, for one warning a run, that an owner could not be kept.
     pub(super) fn note_owner(&self, applied: Applied) {
         if applied.owner_lost {

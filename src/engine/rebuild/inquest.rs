@@ -164,7 +164,7 @@ impl Inquest<'_, '_, '_> {
     fn feed(&mut self, joined: Joined) -> Result<(), Error> {
         self.count(&joined);
         let shielded = self.shields.cover(&joined.path);
-        self.raise_shields(&joined);
+        self.shields.raise(&joined);
         if shielded {
             // Not seen is not gone: what was known of it stays known.
             self.report.counts.unseen += 1;
@@ -195,16 +195,6 @@ impl Inquest<'_, '_, '_> {
             counts.source_entries += 1;
             if let Seen::Present(stat) = seen {
                 counts.source_bytes += stat.fingerprint.size;
-            }
-        }
-    }
-
-    fn raise_shields(&mut self, joined: &Joined) {
-        for seen in [&joined.source, &joined.replica].into_iter().flatten() {
-            match seen {
-                Seen::Present(_) => {}
-                Seen::Unlisted(..) => self.shields.below(&joined.path),
-                Seen::Unreadable(_) => self.shields.name(&joined.path),
             }
         }
     }
