@@ -36,7 +36,7 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
     let report_only = environment::switch(options.report_only, "REPORT_ONLY")?;
     let request = sync::request(options.job)?;
     let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
-    check_apart(&jobs)?;
+    check_apart(&request, &jobs)?;
     let cancel = Arc::new(Cancel::new());
     signals::listen(Arc::clone(&cancel), ExitCode::Interrupted.number())
         .map_err(|error| Error::System { action: "listen for signals", error })?;

@@ -77,7 +77,7 @@ fn subjects(options: &StatusOptions) -> Result<Request, Error> {
                 return Err(ConfigError::Invalid(nothing).into());
             }
             let log = settings::log_settings(&Overrides::default(), &settings::ConfigFile::default())?;
-            Ok(Request { options: options.job.clone(), jobs, log })
+            Ok(Request { options: options.job.clone(), jobs, configured: Vec::new(), log })
         }
         result => result,
     }

@@ -27,6 +27,8 @@ pub struct Request {
     pub options: JobOptions,
     /// The jobs they mean.
     pub jobs: Vec<Settings>,
+    /// All jobs of the config file.
+    pub configured: Vec<Settings>,
     /// The log's settings.
     pub log: LogSettings,
 }
@@ -39,7 +41,8 @@ pub fn request(options: JobOptions) -> Result<Request, Error> {
     let file = settings::load_file(&overrides)?;
     let jobs = settings::jobs(&overrides, &file)?;
     let log = settings::log_settings(&overrides, &file)?;
-    Ok(Request { options, jobs, log })
+    let configured = settings::configured(&file);
+    Ok(Request { options, jobs, configured, log })
 }
 
 /// Runs the subcommand.
@@ -48,7 +51,7 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     let dry_run = environment::switch(options.dry_run, "DRY_RUN")?;
     let request = request(options.job)?;
     let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
-    check_apart(&jobs)?;
+    check_apart(&request, &jobs)?;
     let cancel = Arc::new(Cancel::new());
     let at_once = if once || dry_run { ExitCode::Interrupted } else { ExitCode::Ok };
     let wake = signals::listen(Arc::clone(&cancel), at_once.number())
@@ -89,10 +92,15 @@ fn labels(jobs: &[Job]) -> String {
     jobs.iter().map(Job::label).collect::<Vec<_>>().join(", ")
 }
 
-/// Refuses jobs that write to one replica, or whose replica another job writes into.
-pub fn check_apart(jobs: &[Job]) -> Result<(), Error> {
-    for (number, one) in jobs.iter().enumerate() {
-        for other in jobs.iter().skip(number + 1) {
+/// Refuses jobs that write to one replica, or whose replica lies in a root of another: those that are
+/// to run, and all that the config file has, for they would run one day.
+pub fn check_apart(request: &Request, jobs: &[Job]) -> Result<(), Error> {
+    // What cannot be resolved cannot be run either, and says so when it is.
+    let configured = request.configured.iter().cloned().filter_map(|settings| Job::locate(settings).ok());
+    let mut all = jobs.to_vec();
+    all.extend(configured.filter(|job| jobs.iter().all(|chosen| chosen.settings.name != job.settings.name)));
+    for (number, one) in all.iter().enumerate() {
+        for other in all.iter().skip(number + 1) {
             let (a, b) = (&one.paths.replica, &other.paths.replica);
             let nested = |inner: &PathBuf, roots: &RootPaths| {
                 inner.starts_with(&roots.source) || inner.starts_with(&roots.replica)

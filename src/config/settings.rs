@@ -148,6 +148,12 @@ pub fn jobs(overrides: &Overrides, file: &ConfigFile) -> Result<Vec<Settings>, C
     Ok(jobs)
 }
 
+/// All jobs that the file describes well enough to tell their roots.
+pub fn configured(file: &ConfigFile) -> Vec<Settings> {
+    let overrides = Overrides::default();
+    file.job.iter().filter_map(|table| resolve(&overrides, file, table).ok()).collect()
+}
+
 fn check_names(file: &ConfigFile) -> Result<(), ConfigError> {
     let mut seen = std::collections::BTreeSet::new();
     for table in &file.job {
