@@ -62,9 +62,11 @@ impl Manifest {
             .map_err(failed())?;
         let replaced = self.transaction(|connection| {
             connection
-                // Without any clause SQLite moves the rows over as they lie, without decoding them.
+                // Without any other clause SQLite moves the rows over as they lie, without decoding
+                // them; and what undoes all needs no journal of its own in a temporary folder.
                 .execute_batch(
-                    "DELETE FROM main.entries; INSERT INTO main.entries SELECT * FROM fresh.entries;",
+                    "DELETE FROM main.entries; \
+                     INSERT OR ROLLBACK INTO main.entries SELECT * FROM fresh.entries;",
                 )
                 .map_err(failed())
         });

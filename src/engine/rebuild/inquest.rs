@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Small contents are read this many entries and bytes at a time: enough to fill the lanes of the
 /// hash, little enough to be in the processor's cache still when they are hashed.
 const FILES_TOGETHER: usize = 256;
-const BYTES_TOGETHER: u64 = 4 << 20;
+const BYTES_TOGETHER: u64 = 2 << 20;
 
 /// So many large files a worker reads in step, as far as their chunks have room in this many bytes.
 const LARGE_TOGETHER: usize = 8;
