@@ -15,15 +15,18 @@ pub enum Interruption {
     Cancelled,
 }
 
-/// Reads a file that should hold one byte less than `into` has room for, in one call as a rule:
+/// Reads a file that should hold one byte less than `into` has room for, `chunk` bytes at a time:
 /// the spare byte shows that the end was reached. Returns how many bytes were there.
-pub fn read_whole(file: &File, into: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
+pub fn read_whole(file: &File, into: &mut [u8], chunk: usize) -> io::Result<usize> {
+    let mut filled: usize = 0;
     loop {
-        let read = read_some(file, &mut into[filled..])?;
+        let end = into.len().min(filled.saturating_add(chunk));
+        let asked = end - filled;
+        let read = read_some(file, &mut into[filled..end])?;
         filled += read;
-        // A regular file gives less than was asked for only at its end, where one byte is spare.
-        if read == 0 || filled + 1 >= into.len() {
+        // A regular file gives less than was asked for only at its end.
+        let ended = read < asked && filled + 1 == into.len();
+        if read == 0 || ended || filled == into.len() {
             return Ok(filled);
         }
     }
@@ -171,9 +174,9 @@ mod tests {
         }
 
         #[test]
-        fn reading_whole_tells_shorter_and_longer(bytes in prop::collection::vec(any::<u8>(), 0..50), size in 0_usize..50) {
+        fn reading_whole_tells_shorter_and_longer(bytes in prop::collection::vec(any::<u8>(), 0..50), size in 0_usize..50, chunk in 1_usize..60) {
             let mut room = vec![0; size + 1];
-            let read = read_whole(&file(&bytes), &mut room).unwrap();
+            let read = read_whole(&file(&bytes), &mut room, chunk).unwrap();
             prop_assert_eq!(read == size, bytes.len() == size);
         }
     }

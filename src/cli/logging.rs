@@ -1,5 +1,6 @@
 //! The log: log4rs, configured from our own settings; rolled by size, text or JSON.
 
+use super::output;
 use crate::clock;
 use crate::config::ConfigError;
 use crate::config::file::{LogFormat, LogLevel};
@@ -19,6 +20,7 @@ use log4rs::encode::{Encode, Write};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Records of this target hold one or more lines that are events already: in the JSON format each
 /// is a JSON object, to which time and level are added. One record is one write.
@@ -68,7 +70,18 @@ pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<(), E
     }
     let config =
         config.build(root.build(filter(settings.level))).map_err(|error| refused(error.to_string()))?;
-    log4rs::init_config(config).map_err(|error| refused(error.to_string()))?;
+    let told = AtomicBool::new(false);
+    // A full disk fails every line; one message is enough, and the mirror goes on.
+    let tell = move |error: &anyhow::Error| {
+        if !told.swap(true, Ordering::Relaxed) {
+            output::diagnose(
+                "warning",
+                &format!("cannot write to the log: {error}; the run goes on without it"),
+            );
+        }
+    };
+    log4rs::config::init_config_with_err_handler(config, Box::new(tell))
+        .map_err(|error| refused(error.to_string()))?;
     Ok(())
 }
 

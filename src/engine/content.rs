@@ -56,6 +56,8 @@ impl<'s, S: Store> NearFolder<'s, S> {
 pub struct Arena {
     bytes: Vec<u8>,
     used: usize,
+    /// Bytes read at a time.
+    chunk: usize,
 }
 
 thread_local! {
@@ -64,10 +66,11 @@ thread_local! {
 }
 
 impl Arena {
-    /// Lends this worker's arena, empty.
-    pub fn with<T>(work: impl FnOnce(&mut Arena) -> T) -> T {
+    /// Lends this worker's arena, empty; it reads `chunk` bytes at a time.
+    pub fn with<T>(chunk: usize, work: impl FnOnce(&mut Arena) -> T) -> T {
         ARENA.with_borrow_mut(|arena| {
             arena.used = 0;
+            arena.chunk = chunk;
             work(arena)
         })
     }
@@ -79,7 +82,7 @@ impl Arena {
         if self.bytes.len() <= end {
             self.bytes.resize((end + 1).next_power_of_two(), 0);
         }
-        let read = transfer::read_whole(file, &mut self.bytes[self.used..=end])?;
+        let read = transfer::read_whole(file, &mut self.bytes[self.used..=end], self.chunk)?;
         Ok((read == size).then(|| {
             let range = self.used..end;
             self.used = end;
@@ -145,7 +148,7 @@ enum Finding {
 impl<S: Store, R: Store> Comparison<'_, S, R> {
     /// Answers a batch of questions, in their order.
     pub fn answer(&self, questions: &[Question]) -> Vec<Knowledge> {
-        Arena::with(|arena| self.answer_in(questions, arena))
+        Arena::with(self.chunk_bytes, |arena| self.answer_in(questions, arena))
     }
 
     fn answer_in(&self, questions: &[Question], arena: &mut Arena) -> Vec<Knowledge> {

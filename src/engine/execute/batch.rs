@@ -13,7 +13,7 @@ use std::time::Instant;
 
 /// Carries out a batch of operations that are no folders and no deletes.
 pub(super) fn carry_out<S: Store, R: Store>(site: &Site<'_, S, R>, batch: &[&Operation]) -> Vec<Outcome> {
-    Arena::with(|arena| with_arena(site, batch, arena))
+    Arena::with(site.chunk_bytes, |arena| with_arena(site, batch, arena))
 }
 
 fn with_arena<S: Store, R: Store>(

@@ -7,10 +7,10 @@ use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_li
 use crate::hash::Stream;
 use crate::model::operation::End;
 use crate::model::{Digest, Kind, Operation, Problem, Stat, Timestamp, Verb};
-use crate::store::{Applied, Fault, Folder, Staging, Store, TemporaryName};
+use crate::store::{Applied, During, Fault, Folder, Staging, Store, TemporaryName};
 use crate::transfer::{self, Interruption};
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -77,6 +77,34 @@ pub(super) struct Stager<'s, S: Store, R: Store> {
     source: NearFolder<'s, S>,
     replica: NearFolder<'s, R>,
     names: std::vec::IntoIter<TemporaryName>,
+}
+
+/// The file under its temporary name, made when it is first needed.
+struct StagedFile<'f, F: Folder> {
+    folder: &'f F,
+    temporary: &'f TemporaryName,
+    file: Option<File>,
+}
+
+impl<F: Folder> StagedFile<'_, F> {
+    /// The file, whatever is in it.
+    fn present(&mut self) -> Result<&File, Fault> {
+        if self.file.is_none() {
+            self.file = Some(self.folder.stage_file(self.temporary)?);
+        }
+        // Made just above where it was not there.
+        self.file.as_ref().ok_or(io::Error::from(ErrorKind::NotFound)).during("make a temporary for")
+    }
+
+    /// The file, with nothing in it.
+    fn emptied(&mut self) -> Result<&File, Fault> {
+        let used = self.file.is_some();
+        let mut file = self.present()?;
+        if used {
+            file.set_len(0).and_then(|()| file.rewind()).during("write")?;
+        }
+        Ok(file)
+    }
 }
 
 /// One reading of a source file.
@@ -146,59 +174,34 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         arena: &mut Arena,
     ) -> Result<Reading, End> {
         let failed = |fault: Fault| self.site.failure(operation, &fault);
-        let mut staged: Option<File> = None;
+        let mut target = StagedFile { folder: theirs, temporary, file: None };
         let mut before: Option<(u64, Digest)> = None;
         for _ in 0..TRIES {
-            let Some(reading) =
-                self.read_once(operation, ours, arena, |small| match (&mut staged, small) {
-                    (_, true) => Ok(None),
-                    (Some(file), false) => {
-                        file.set_len(0)
-                            .and_then(|()| file.rewind())
-                            .map_err(|error| Fault { action: "write", error })?;
-                        file.try_clone().map(Some).map_err(|error| Fault { action: "write", error })
-                    }
-                    (none, false) => {
-                        let file = theirs.stage_file(temporary)?;
-                        let twin = file.try_clone().map_err(|error| Fault { action: "write", error })?;
-                        *none = Some(twin);
-                        Ok(Some(file))
-                    }
-                })?
-            else {
-                continue;
-            };
-            // What never stands still is taken when two readings of one length agree.
-            let agrees = !reading.still && {
+            let Some(reading) = self.read_once(operation, ours, &mut target, arena)? else { continue };
+            if !reading.still {
+                // What never stands still is taken when two readings of one length agree.
                 let digest = match &reading.content {
                     Content::InArena(range) => digest_of(arena.get(range)),
                     Content::Hashed(digest) => *digest,
                     Content::None => return Err(End::Skipped),
                 };
                 let now = Some((reading.source.fingerprint.size, digest));
-                std::mem::replace(&mut before, now) == now
-            };
-            if !reading.still && !agrees {
-                continue;
+                if std::mem::replace(&mut before, now) != now {
+                    continue;
+                }
             }
-            let file = match (staged, &reading.content) {
-                (Some(file), Content::Hashed(_)) => file,
-                (staged, _) => {
-                    let file = match staged {
-                        Some(file) => file,
-                        None => theirs.stage_file(temporary).map_err(failed)?,
-                    };
-                    if let Content::InArena(range) = &reading.content {
-                        write_all(&file, arena.get(range)).map_err(failed)?;
-                    }
+            let file = match &reading.content {
+                Content::InArena(range) => {
+                    let file = target.emptied().map_err(failed)?;
+                    write_all(file, arena.get(range)).map_err(failed)?;
                     file
                 }
+                Content::Hashed(_) | Content::None => target.present().map_err(failed)?,
             };
-            let applied =
-                theirs.finish_file(&file, &self.site.rights.desired(&reading.source)).map_err(failed)?;
-            self.site.note_owner(applied);
+            let desired = self.site.rights.desired(&reading.source);
+            self.site.note_owner(theirs.finish_file(file, &desired).map_err(failed)?);
             if self.site.durability == Durability::File {
-                file.sync_all().map_err(|error| failed(Fault { action: "make durable (fsync)", error }))?;
+                file.sync_all().during("make durable (fsync)").map_err(failed)?;
             }
             return Ok(reading);
         }
@@ -207,41 +210,36 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         Err(End::Failed(Problem::source(&operation.path, "copy", cause)))
     }
 
-    /// Reads the source file once, a small one into the arena, a large one straight into the file
-    /// that `sink` gives. `None`: its length changed meanwhile.
+    /// Reads the source file once: a small one into the arena, a large one straight into the staged
+    /// file. `None`: its length changed meanwhile.
     fn read_once(
         &self,
         operation: &Operation,
         ours: &S::Folder,
+        target: &mut StagedFile<'_, R::Folder>,
         arena: &mut Arena,
-        sink: impl FnOnce(bool) -> Result<Option<File>, Fault>,
     ) -> Result<Option<Reading>, End> {
         let began = clock::now();
         let unread = |fault: Fault| unread(operation, &fault);
         let unread_io = |error| unread(Fault { action: "read", error });
+        let failed = |fault: Fault| self.site.failure(operation, &fault);
         let (file, source) = ours.open_file(operation.path.name()).map_err(unread)?;
         let size = source.fingerprint.size;
-        let small = size <= SMALL;
-        let sink = sink(small).map_err(|fault| self.site.failure(operation, &fault))?;
-        let content = match sink {
-            None => match arena.read(&file, size).map_err(unread_io)? {
+        let content = if size <= SMALL {
+            match arena.read(&file, size).map_err(unread_io)? {
                 Some(range) => Content::InArena(range),
                 None => return Ok(None),
-            },
-            Some(sink) => {
-                let mut hash = Stream::new();
-                let mut buffer = vec![0; self.site.chunk_bytes];
-                let copied =
-                    transfer::copy(&file, &sink, &mut buffer, self.site.cancel, |chunk| hash.update(chunk));
-                match copied {
-                    Ok(copied) if copied == size => Content::Hashed(hash.finish()),
-                    Ok(_) => return Ok(None),
-                    Err(Interruption::Source(error)) => return Err(unread_io(error)),
-                    Err(Interruption::Replica(error)) => {
-                        return Err(self.site.failure(operation, &Fault { action: "write", error }));
-                    }
-                    Err(Interruption::Cancelled) => return Err(End::Skipped),
-                }
+            }
+        } else {
+            let sink = target.emptied().map_err(failed)?;
+            let mut hash = Stream::new();
+            let mut buffer = vec![0; self.site.chunk_bytes];
+            match transfer::copy(&file, sink, &mut buffer, self.site.cancel, |chunk| hash.update(chunk)) {
+                Ok(copied) if copied == size => Content::Hashed(hash.finish()),
+                Ok(_) => return Ok(None),
+                Err(Interruption::Source(error)) => return Err(unread_io(error)),
+                Err(Interruption::Replica(error)) => return Err(failed(Fault { action: "write", error })),
+                Err(Interruption::Cancelled) => return Err(End::Skipped),
             }
         };
         let still = stood_still(&source, &restat(&file).map_err(unread_io)?);

@@ -82,7 +82,7 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
         if batch.iter().any(is_large) {
             return stream::read(self, batch);
         }
-        Arena::with(|arena| self.read_small(batch, arena))
+        Arena::with(self.chunk_bytes, |arena| self.read_small(batch, arena))
     }
 
     fn read_small(&self, batch: &[Joined], arena: &mut Arena) -> Vec<Contents> {
