@@ -110,9 +110,8 @@ fn overview(job: &Job, options: &StatusOptions, format: Format) -> Result<(), Er
 }
 
 fn entries(job: &Job, paths: &[PathBuf], format: Format) -> Result<(), Error> {
-    let reader = status::open(job)?;
     for named in paths {
-        let record = status::find(job, &reader, named)?;
+        let record = status::read(job, |reader| status::find(job, reader, named))?;
         match (record, format) {
             (Some(record), Format::Json) => {
                 let mut object = events::event("entry", &job.label(), None);
@@ -133,9 +132,22 @@ fn unknown(named: &Path) {
 
 fn list(job: &Job, paths: &[PathBuf], format: Format) -> Result<(), Error> {
     let reader = status::open(job)?;
+    list_from(job, &reader, paths, format)?;
+    // Too long to be held back until it is known to be whole.
+    if reader.is_disturbed() {
+        output::diagnose(
+            "warning",
+            "a run began while this was listed, so it may not fit together; list it again",
+        );
+    }
+    Ok(())
+}
+
+fn list_from(job: &Job, reader: &Reader, paths: &[PathBuf], format: Format) -> Result<(), Error> {
+    let mut out = output::Lines::new();
     let mut wanted = Vec::new();
     for named in paths {
-        match status::bounds(job, &reader, named)? {
+        match status::bounds(job, reader, named)? {
             Some(bounds) => wanted.push(bounds),
             None => unknown(named),
         }
@@ -143,7 +155,6 @@ fn list(job: &Job, paths: &[PathBuf], format: Format) -> Result<(), Error> {
     if paths.is_empty() {
         wanted.push(Bounds::All);
     }
-    let mut out = output::Lines::new();
     for bounds in wanted {
         for record in reader.rows(bounds) {
             let record = record?;

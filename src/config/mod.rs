@@ -1,6 +1,6 @@
 //! What the user asked for, from four layers: command line > environment > config file > default.
 //!
-//! [`file`] is the config file as written, [`Overrides`](settings::Overrides) the command line and
+//! [`mod@file`] is the config file as written, [`Overrides`](settings::Overrides) the command line and
 //! the environment as given, [`Settings`](settings::Settings) what follows from all of them for one job.
 
 pub mod file;

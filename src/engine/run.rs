@@ -42,16 +42,28 @@ pub fn sync(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -
 
 /// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
 pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(Approved, Report), Error> {
+    let ahead = |reader: Option<&Reader>| look_ahead(job, reader, cancel, monitor);
     let known = match Reader::open(&job.manifest) {
-        Ok(reader) => look_ahead(job, Some(&reader), cancel, monitor),
-        Err(ManifestError::Missing { .. }) => return look_ahead(job, None, cancel, monitor),
+        Ok(reader) => match ahead(Some(&reader)) {
+            // A run began meanwhile: what was taken to stand still is read like a live one now.
+            _ if reader.is_disturbed() => ahead(Some(&Reader::open(&job.manifest)?)),
+            known => known,
+        },
+        Err(ManifestError::Missing { .. }) => ahead(None),
         Err(error) => Err(error.into()),
     };
-    match known {
+    let (approved, report) = match known {
         // A sync would set it aside and adopt the replica.
-        Err(Error::Manifest(error)) if error.is_damage() => look_ahead(job, None, cancel, monitor),
-        known => known,
+        Err(Error::Manifest(error)) if error.is_damage() => ahead(None)?,
+        known => known?,
+    };
+    for problem in &report.tally.problems {
+        monitor.problem(problem);
     }
+    for (verb, path, bytes) in approved.plan().operations() {
+        monitor.planned(verb, path, bytes);
+    }
+    Ok((approved, report))
 }
 
 fn look_ahead(
@@ -74,13 +86,10 @@ fn look_ahead(
     let scan = Scan { job, source: &source, replica: replica.as_ref(), rules: &rules, cancel };
     let (plan, census, _) = scan.plan(rows, &workers, &mut |_| Ok(()), monitor)?;
     let mut tally = Tally::default();
-    for problem in &plan.problems {
-        tally.problem(problem.clone(), monitor);
-    }
+    tally.problems.clone_from(&plan.problems);
     let approved = approve(plan, &census, job.settings.max_delete);
-    for (verb, path, bytes) in approved.plan().operations() {
+    for (verb, _, bytes) in approved.plan().operations() {
         tally.assume(verb, bytes);
-        monitor.planned(verb, path, bytes);
     }
     let report = Report {
         run: None,

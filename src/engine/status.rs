@@ -30,22 +30,28 @@ const SEARCHED: u32 = 100;
 
 /// Looks at a job, with its last `runs` runs. `None`: it has no manifest, so it has not run yet.
 pub fn overview(job: &Job, runs: u32) -> Result<Option<Overview>, Error> {
-    let reader = match open(job) {
-        Err(Error::Manifest(ManifestError::Missing { .. })) => return Ok(None),
-        result => result?,
-    };
-    let mut history = reader.runs(runs.max(SEARCHED))?;
-    let complete = history.iter().find(|run| run.is_complete()).map(|run| &run.figures);
-    let (entries, bytes) = complete.map_or((0, 0), |figures| (figures.entries, figures.entry_bytes));
-    history.truncate(usize::try_from(runs).unwrap_or(usize::MAX));
-    Ok(Some(Overview {
-        holder: current_holder(&job.manifest),
-        entries,
-        bytes,
-        runs: history,
-        problems: reader.problems()?,
-        held: reader.held()?,
-    }))
+    let looked = read(job, |reader| look(job, reader, runs));
+    match looked {
+        Err(Error::Manifest(ManifestError::Missing { .. })) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// How often a manifest is opened anew because a run began while it was read.
+const TRIES: u32 = 5;
+
+/// Opens a job's manifest and has it read; once more where a run began
+/// meanwhile.
+pub fn read<T>(job: &Job, mut work: impl FnMut(&Reader) -> Result<T, Error>) -> Result<T, Error> {
+    let mut tries = 1;
+    loop {
+        let reader = open(job)?;
+        let result = work(&reader);
+        if !reader.is_disturbed() || tries == TRIES {
+            return result;
+        }
+        tries += 1;
+    }
 }
 
 /// Opens a job's manifest for reading, refusing another job's.
@@ -53,6 +59,21 @@ pub fn open(job: &Job) -> Result<Reader, Error> {
     let reader = Reader::open(&job.manifest)?;
     reader.check_job(&job.roots())?;
     Ok(reader)
+}
+
+fn look(job: &Job, reader: &Reader, runs: u32) -> Result<Overview, Error> {
+    let mut history = reader.runs(runs.max(SEARCHED))?;
+    let complete = history.iter().find(|run| run.is_complete()).map(|run| &run.figures);
+    let (entries, bytes) = complete.map_or((0, 0), |figures| (figures.entries, figures.entry_bytes));
+    history.truncate(usize::try_from(runs).unwrap_or(usize::MAX));
+    Ok(Overview {
+        holder: current_holder(&job.manifest),
+        entries,
+        bytes,
+        runs: history,
+        problems: reader.problems()?,
+        held: reader.held()?,
+    })
 }
 
 /// The row that `named` means: a path under the roots, or an absolute one in either of them.

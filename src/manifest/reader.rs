@@ -18,6 +18,8 @@ use std::time::Duration;
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+    /// Nobody was writing when it was opened, so that the file was taken to stand still.
+    quiet: bool,
 }
 
 /// A problem that the last run met.
@@ -63,13 +65,19 @@ impl Reader {
         let quiet = !beside(path, "-wal").exists();
         let connection = Connection::open_with_flags(uri(path, quiet), flags).map_err(failed())?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(failed())?;
-        let reader = Self { connection, path: path.to_owned() };
+        let reader = Self { connection, path: path.to_owned(), quiet };
         let found = super::schema::version(&reader.connection, path)?;
         let known = super::schema::CURRENT;
         if found > known {
             return Err(ManifestError::Newer { path: path.to_owned(), found, known });
         }
         Ok(reader)
+    }
+
+    /// Whether somebody began to write to a file that was taken to stand still: what was read since
+    /// may not fit together, and should be read again.
+    pub fn is_disturbed(&self) -> bool {
+        self.quiet && beside(&self.path, "-wal").exists()
     }
 
     /// Refuses a manifest of another pair of roots.
