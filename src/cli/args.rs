@@ -131,7 +131,7 @@ pub struct JobOptions {
     /// Hold the deletes of a run that would delete more: a number, a share, or off [default: 50%]
     #[arg(long, value_name = "N|N%|off", value_parser = parse_max_delete)]
     pub max_delete: Option<MaxDelete>,
-    /// Print nothing but errors
+    /// Print nothing but warnings, problems and errors
     #[arg(short, long)]
     pub quiet: bool,
     /// Show the log on stderr, too

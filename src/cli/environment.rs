@@ -11,14 +11,16 @@ use std::path::PathBuf;
 
 /// Fills in from the environment what the command line leaves open.
 pub fn overlay(options: JobOptions) -> Result<JobOptions, ConfigError> {
+    let described = options.source.is_some() && options.replica.is_some();
     Ok(JobOptions {
         source: options.source.or_else(|| path("SOURCE")),
         replica: options.replica.or_else(|| path("REPLICA")),
-        log_file: options.log_file.or_else(|| path("LOG_FILE")),
+        log_file: options.log_file.or_else(|| set("LOG_FILE").map(PathBuf::from)),
         interval: parsed(options.interval, "INTERVAL", parse_duration)?,
-        config: options.config.or_else(|| path("CONFIG")),
-        job: parsed(options.job, "JOB", |text| Ok(text.to_owned()))?,
-        manifest: options.manifest.or_else(|| path("MANIFEST")),
+        config: options.config.or_else(|| set("CONFIG").map(PathBuf::from)),
+        // A pair of roots on the command line says which mirror is meant.
+        job: if described { options.job } else { parsed(options.job, "JOB", |text| Ok(text.to_owned()))? },
+        manifest: options.manifest.or_else(|| set("MANIFEST").map(PathBuf::from)),
         max_workers: parsed(options.max_workers, "MAX_WORKERS", |text| {
             text.parse().map_err(|_| format!("`{text}` is no number of threads"))
         })?,
@@ -55,16 +57,22 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(format!("TWINFOLD_{name}"))
 }
 
+/// A variable that is set to nothing is as good as none, but for a root: there it is a mistake.
+fn set(name: &str) -> Option<OsString> {
+    variable(name).filter(|value| !value.is_empty())
+}
+
 fn path(name: &str) -> Option<PathBuf> {
     variable(name).map(PathBuf::from)
 }
 
-fn parsed<T>(
+/// The value of an option: as given, else from the environment.
+pub fn parsed<T>(
     given: Option<T>,
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<Option<T>, ConfigError> {
-    let (None, Some(value)) = (&given, variable(name)) else { return Ok(given) };
+    let (None, Some(value)) = (&given, set(name)) else { return Ok(given) };
     let wrong = |why: String| ConfigError::Invalid(format!("TWINFOLD_{name}: {why}"));
     let text = value.to_str().ok_or_else(|| wrong("it is not UTF-8".to_owned()))?;
     parse(text).map(Some).map_err(wrong)

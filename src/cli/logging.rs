@@ -17,7 +17,7 @@ use log4rs::append::rolling_file::policy::compound::roll::fixed_window::FixedWin
 use log4rs::append::rolling_file::policy::compound::trigger::size::SizeTrigger;
 use log4rs::config::{Appender, Config, Root};
 use log4rs::encode::{Encode, Write};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,7 +102,14 @@ fn prepare_file(path: &Path) -> Result<(), Error> {
         | OFlags::NOFOLLOW
         | OFlags::NONBLOCK
         | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map(drop).map_err(|error| {
+    let opened = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).and_then(fstat);
+    if opened.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) != FileType::RegularFile) {
+        // Rolling renames it: a device or pipe would be taken away from everybody.
+        let message =
+            format!("the log {} is not a regular file; name another with --log-file", path.display());
+        return Err(ConfigError::Invalid(message).into());
+    }
+    opened.map(drop).map_err(|error| {
         let error = std::io::Error::from(error);
         ConfigError::Invalid(format!(
             "cannot open the log {}: {error}; name another with --log-file",

@@ -1,8 +1,9 @@
 //! stdout for results, stderr for diagnostics. A closed pipe ends neither a run nor the program.
 
 use std::fmt::Display;
-use std::io::{BufWriter, IsTerminal, StdoutLock, Write, stderr, stdout};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write, stderr, stdout};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::ColorChoice;
 
@@ -24,8 +25,22 @@ fn colored(terminal: bool) -> bool {
 
 /// Writes a line of results.
 pub fn print(line: impl Display) {
-    // Whoever read them has gone away; the mirror matters more.
-    let _ = writeln!(stdout().lock(), "{line}");
+    note(writeln!(stdout().lock(), "{line}"));
+}
+
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// Remembers that results could not be written. A reader that went away has seen enough, and the
+/// mirror matters more: that is no failure.
+fn note(written: io::Result<()>) {
+    if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+        UNWRITTEN.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether results could not be written.
+pub fn is_incomplete() -> bool {
+    UNWRITTEN.load(Ordering::Relaxed)
 }
 
 /// Many lines of results, buffered.
@@ -39,8 +54,12 @@ impl Lines {
 
     /// Writes one line, of any bytes.
     pub fn line(&mut self, line: &[u8]) {
-        // Whoever read them has gone away.
-        let _ = self.0.write_all(line).and_then(|()| self.0.write_all(b"\n"));
+        note(self.0.write_all(line).and_then(|()| self.0.write_all(b"\n")));
+    }
+
+    /// Hands over what is still buffered.
+    pub fn finish(mut self) {
+        note(self.0.flush());
     }
 }
 

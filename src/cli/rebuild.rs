@@ -2,7 +2,7 @@
 
 use super::args::RebuildOptions;
 use super::progress::{self, Bar};
-use super::sync::{self, Request, check_apart, tell_failure};
+use super::sync::{self, Request, check_apart, place_log, tell_failure};
 use super::watch::{Diagnostics, Json, Logged, Together};
 use super::{environment, events, logging, output};
 use crate::cancel::Cancel;
@@ -14,7 +14,6 @@ use crate::lock::RunLock;
 use crate::model::Finding;
 use crate::monitor::Monitor;
 use crate::plan::verdict::Sides;
-use crate::roots;
 use crate::signals;
 use serde_json::Value;
 use std::cell::Cell;
@@ -40,10 +39,7 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
     let cancel = Arc::new(Cancel::new());
     signals::listen(Arc::clone(&cancel), ExitCode::Interrupted.number())
         .map_err(|error| Error::System { action: "listen for signals", error })?;
-    let log = logging::locate(&request.log)?;
-    for job in &jobs {
-        roots::check_outside(&job.paths, "log", &log)?;
-    }
+    let log = place_log(&request, &jobs)?;
     let locks: Vec<RunLock> = jobs.iter().map(Job::lock).collect::<Result<_, _>>()?;
     logging::start(&request.log, &log, request.options.verbose)?;
     let mut code = ExitCode::Ok;
@@ -52,7 +48,7 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
             code = code.worst(run_one(&request, job, lock, Options { sides, report_only }, &cancel));
         }
     }
-    Ok(code)
+    Ok(if cancel.requested() { code.worst(ExitCode::Interrupted) } else { code })
 }
 
 fn run_one(request: &Request, job: &Job, lock: &RunLock, what: Options, cancel: &Cancel) -> ExitCode {

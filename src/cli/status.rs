@@ -3,7 +3,7 @@
 use super::args::{Format, StatusOptions};
 use super::status_lines;
 use super::sync::{self, Request, request};
-use super::{events, output};
+use super::{environment, events, output};
 use crate::cancel::Cancel;
 use crate::config::settings::{self, Overrides};
 use crate::config::{ConfigError, state};
@@ -12,6 +12,7 @@ use crate::engine::status;
 use crate::error::{Error, ExitCode};
 use crate::manifest::{Bounds, Reader};
 use crate::model::escape::escaped;
+use clap::ValueEnum;
 use serde_json::Value;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,13 @@ const RUNS_SHOWN: u32 = 5;
 
 /// Runs the subcommand.
 pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
+    let options = &with_environment(options.clone())?;
     let format = options.format.unwrap_or(if options.job.json { Format::Json } else { Format::Table });
     let request = subjects(options)?;
+    if format == Format::Md5sum && request.jobs.len() > 1 {
+        let message = "md5sum takes the list of one mirror only; add --job NAME, or --source and --replica";
+        return Err(ConfigError::Invalid(message.to_owned()).into());
+    }
     let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::locate).collect::<Result<_, _>>()?;
     if options.pending {
         let mut preview = request.options.clone();
@@ -47,17 +53,38 @@ pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
     Ok(ExitCode::Ok)
 }
 
+fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError> {
+    Ok(StatusOptions {
+        job: environment::overlay(options.job)?,
+        pending: environment::switch(options.pending, "PENDING")?,
+        problems: environment::switch(options.problems, "PROBLEMS")?,
+        files: environment::switch(options.files, "FILES")?,
+        runs: environment::parsed(options.runs, "RUNS", |text| {
+            text.parse().ok().filter(|&runs| runs > 0).ok_or_else(|| format!("`{text}` is no number of runs"))
+        })?,
+        format: environment::parsed(options.format, "FORMAT", |text| Format::from_str(text, false))?,
+        ..options
+    })
+}
+
 /// The jobs that are asked about; without any word of them, all that have state here.
 fn subjects(options: &StatusOptions) -> Result<Request, Error> {
     let asked = request(options.job.clone());
     match asked {
         Err(Error::Config(ConfigError::NothingToMirror)) => {
             let folder = state::folder()?;
-            let jobs = manifests(&folder)
+            let named = options.job.manifest.clone().map(|manifest| vec![manifest]);
+            let jobs = named
+                .unwrap_or_else(|| manifests(&folder))
                 .into_iter()
                 .filter_map(|manifest| {
-                    // What is no manifest of ours is passed over: nobody asked about it.
-                    let roots = Reader::open(&manifest).and_then(|reader| reader.job()).ok()?;
+                    let roots = match Reader::open(&manifest).and_then(|reader| reader.job()) {
+                        Ok(roots) => roots,
+                        Err(error) => {
+                            output::diagnose("warning", &error.to_string());
+                            return None;
+                        }
+                    };
                     let overrides = Overrides {
                         source: Some(roots.source),
                         replica: Some(roots.replica),
@@ -173,5 +200,6 @@ fn list_from(job: &Job, reader: &Reader, paths: &[PathBuf], format: Format) -> R
             }
         }
     }
+    out.finish();
     Ok(())
 }

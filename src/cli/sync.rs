@@ -5,6 +5,7 @@ use super::progress::{self, Bar};
 use super::watch::{Diagnostics, Json, Logged, PlanLines, Together};
 use super::{environment, events, logging, output};
 use crate::cancel::Cancel;
+use crate::config::ConfigError;
 use crate::config::settings::{self, LogSettings, Settings};
 use crate::engine::daemon;
 use crate::engine::job::Job;
@@ -17,7 +18,8 @@ use crate::roots::{self, RootPaths};
 use crate::signals;
 use serde_json::Value;
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,10 +61,7 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     if dry_run {
         return preview(&request, &jobs, &cancel);
     }
-    let log = logging::locate(&request.log)?;
-    for job in &jobs {
-        roots::check_outside(&job.paths, "log", &log)?;
-    }
+    let log = place_log(&request, &jobs)?;
     let locks: Vec<RunLock> = jobs.iter().map(Job::lock).collect::<Result<_, _>>()?;
     logging::start(&request.log, &log, request.options.verbose)?;
     let shell = Shell { request: &request, cancel: &cancel, daemon: !once };
@@ -73,7 +72,7 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
                 code = code.worst(shell.run_one(job, lock));
             }
         }
-        return Ok(code);
+        return Ok(if cancel.requested() { code.worst(ExitCode::Interrupted) } else { code });
     }
     let intervals: Vec<Duration> = jobs.iter().map(|job| job.settings.interval).collect();
     log::info!("daemon started, pid {}: {}", std::process::id(), labels(&jobs));
@@ -86,6 +85,23 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     });
     log::info!("daemon stopped");
     Ok(ExitCode::Ok)
+}
+
+/// Where the log goes: outside every root, and beside every manifest's own files.
+pub fn place_log(request: &Request, jobs: &[Job]) -> Result<PathBuf, Error> {
+    let log = logging::locate(&request.log)?;
+    for job in jobs {
+        roots::check_outside(&job.paths, "log", &log)?;
+        let name = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        if name(&log).starts_with(&name(&job.manifest)) {
+            return Err(Error::Config(ConfigError::Invalid(format!(
+                "the log {} would be taken for a file of the manifest {}; give it another name",
+                log.display(),
+                job.manifest.display()
+            ))));
+        }
+    }
+    Ok(log)
 }
 
 fn labels(jobs: &[Job]) -> String {
@@ -105,6 +121,16 @@ pub fn check_apart(request: &Request, jobs: &[Job]) -> Result<(), Error> {
             let nested = |inner: &PathBuf, roots: &RootPaths| {
                 inner.starts_with(&roots.source) || inner.starts_with(&roots.replica)
             };
+            if one.manifest == other.manifest {
+                return Err(Error::Config(ConfigError::Invalid(format!(
+                    "the jobs {} and {} have one manifest, {}; give each its own",
+                    one.label(),
+                    other.label(),
+                    one.manifest.display()
+                ))));
+            }
+            roots::check_outside(&other.paths, "manifest", &one.manifest)?;
+            roots::check_outside(&one.paths, "manifest", &other.manifest)?;
             if nested(a, &other.paths) || nested(b, &one.paths) {
                 return Err(Error::Root(roots::RootError::Refused(format!(
                     "the jobs {} and {} overlap: the replica of one lies inside a root of the other",
@@ -138,8 +164,13 @@ pub fn preview_one(options: &JobOptions, job: &Job, cancel: &Cancel) -> Result<E
     let (approved, report) = run::preview(job, cancel, &Together(monitors))?;
     if let Some(held) = approved.held() {
         diagnostics.warning(&format!("deletes would be held: {held}"));
-        if !options.json && !options.quiet {
-            for operation in approved.held_deletes().iter().rev() {
+        for operation in approved.held_deletes().iter().rev() {
+            if options.json {
+                let mut object = events::event("plan", &job.label(), None);
+                events::plan_fields(&mut object, operation.verb, &operation.path, 0);
+                object.insert("held".to_owned(), Value::from(true));
+                output::print(Value::Object(object));
+            } else if !options.quiet {
                 output::print(format_args!("held     {}", operation.path));
             }
         }

@@ -97,6 +97,8 @@ pub mod defaults {
 
 /// Sanity bounds: beyond them a value is a mistake, and memory would be its price.
 const MAX_WORKERS: u64 = 1024;
+const MAX_LOGS_KEPT: u32 = 1000;
+const MAX_INTERVAL: Duration = Duration::from_secs(3660 * 86_400);
 const MAX_BATCH_FILES: u64 = 1 << 20;
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
 
@@ -126,12 +128,16 @@ pub fn log_settings(overrides: &Overrides, file: &ConfigFile) -> Result<LogSetti
     if max_bytes == 0 {
         return Err(ConfigError::Invalid("log.max_size must be at least 1".to_owned()));
     }
+    let keep = log.keep.unwrap_or(defaults::LOGS_KEPT);
+    if keep > MAX_LOGS_KEPT {
+        return Err(ConfigError::Invalid(format!("log.keep = {keep} is out of range: 0 to {MAX_LOGS_KEPT}")));
+    }
     Ok(LogSettings {
         file: overrides.log_file.clone().or_else(|| log.file.clone()),
         level: log.level.unwrap_or_default(),
         format: log.format.unwrap_or_default(),
         max_bytes,
-        keep: log.keep.unwrap_or(defaults::LOGS_KEPT),
+        keep,
     })
 }
 
@@ -198,8 +204,8 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
     let label = table.name.as_deref().unwrap_or("the command line");
     let needed = |what: &str| ConfigError::Invalid(format!("the job of {label} has no {what}"));
     let interval = overrides.interval.or(table.interval).or(file.interval).unwrap_or(defaults::INTERVAL);
-    if interval.is_zero() {
-        return Err(ConfigError::Invalid("interval must be at least 1s".to_owned()));
+    if interval.is_zero() || interval > MAX_INTERVAL {
+        return Err(ConfigError::Invalid("interval must be at least 1s and at most ten years".to_owned()));
     }
     let within = |key: &str, value: u64, least: u64, most: u64| {
         usize::try_from(value).ok().filter(|_| (least..=most).contains(&value)).ok_or_else(|| {

@@ -193,10 +193,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             Ok(folder) => folder,
             Err(fault) => return Finding::Known(source_fault(path, &fault)),
         };
-        let theirs = match replica.of(path) {
-            Ok(folder) => folder,
-            Err(fault) => return Finding::Known(replica_fault(path, &fault)),
-        };
+        let Ok(theirs) = replica.of(path) else { return Finding::Known(Knowledge::Different) };
         if kind == Kind::Symlink {
             return Finding::Known(compare_links(path, &*ours, &*theirs));
         }
@@ -207,8 +204,8 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                 Err(knowledge) => return Finding::Known(knowledge),
             }
         }
-        let cause = "it kept changing while it was read; the next run tries again";
-        Finding::Known(Knowledge::Failed(Problem::source(path, "read", cause)))
+        // It never stands still: a copy knows what to do with such a file.
+        Finding::Known(Knowledge::Different)
     }
 
     /// One comparison of two files; `None`: the source did not stand still.
@@ -220,7 +217,8 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         arena: &mut Arena,
     ) -> Result<Option<Finding>, Knowledge> {
         let at_source = |fault: Fault| source_fault(path, &fault);
-        let at_replica = |fault: Fault| replica_fault(path, &fault);
+        // What cannot be read in the replica is made anew beside it; if that fails too, it says why.
+        let at_replica = |_: Fault| Knowledge::Different;
         let began = clock::now();
         let (source_file, source) = ours.open_file(path.name()).map_err(at_source)?;
         let (replica_file, replica) = theirs.open_file(path.name()).map_err(at_replica)?;
@@ -280,7 +278,8 @@ fn compare_links<S: Folder, R: Folder>(path: &EntryPath, ours: &S, theirs: &R) -
     let began = clock::now();
     let read = || -> Result<_, Knowledge> {
         let at_source = |fault: Fault| source_fault(path, &fault);
-        let at_replica = |fault: Fault| replica_fault(path, &fault);
+        // What cannot be read in the replica is made anew beside it; if that fails too, it says why.
+        let at_replica = |_: Fault| Knowledge::Different;
         let (source, target) = read_link(ours, path.name()).map_err(at_source)?;
         let (replica, found) = read_link(theirs, path.name()).map_err(at_replica)?;
         Ok((source, target, replica, found))
@@ -313,13 +312,5 @@ fn source_fault(path: &EntryPath, fault: &Fault) -> Knowledge {
         Knowledge::Vanished
     } else {
         Knowledge::Failed(Problem::source(path, fault.action, &fault.error))
-    }
-}
-
-fn replica_fault(path: &EntryPath, fault: &Fault) -> Knowledge {
-    if fault.is_absence() {
-        Knowledge::Vanished
-    } else {
-        Knowledge::Failed(Problem::replica(path, fault.action, &fault.error))
     }
 }

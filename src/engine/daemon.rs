@@ -36,7 +36,7 @@ fn next_tick(due: Instant, interval: Duration, now: Instant) -> Instant {
     let late = now.saturating_duration_since(due);
     let missed = late.as_nanos() / interval.as_nanos().max(1);
     let ticks = u32::try_from(missed + 1).unwrap_or(u32::MAX);
-    interval.checked_mul(ticks).and_then(|ahead| due.checked_add(ahead)).unwrap_or(now + interval)
+    interval.checked_mul(ticks).and_then(|ahead| due.checked_add(ahead)).unwrap_or(now)
 }
 
 #[cfg(test)]

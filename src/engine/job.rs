@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::lock::{RunLock, claim_replica};
 use crate::manifest::JobRoots;
 use crate::model::Timestamp;
+use crate::model::escape::escaped;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
 use crate::roots::{self, RootPaths};
@@ -14,6 +15,7 @@ use crate::store::Mounts;
 use crate::store::local::LocalStore;
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A job whose settings hold together.
@@ -69,7 +71,8 @@ impl Job {
     /// What people call it: its name, or its two roots.
     pub fn label(&self) -> String {
         self.settings.name.clone().unwrap_or_else(|| {
-            format!("{} -> {}", self.settings.source.display(), self.settings.replica.display())
+            let text = |path: &Path| escaped(path.as_os_str().as_bytes());
+            format!("{} -> {}", text(&self.settings.source), text(&self.settings.replica))
         })
     }
 
@@ -124,8 +127,10 @@ impl Job {
         let mut groups: Vec<u32> =
             getgroups().unwrap_or_default().into_iter().map(rustix::fs::Gid::as_raw).collect();
         groups.push(getegid().as_raw());
+        let mistrusted = source.mistrusted();
         Rules {
-            rights: Rights { uid: geteuid().as_raw(), groups },
+            rights: Rights { uid: geteuid().as_raw(), groups, nosuid: mistrusted.nosuid },
+            nodev: mistrusted.nodev,
             ignore_ctime: self.settings.ignore_ctime,
             ignore_inode: self.settings.ignore_inode,
             began,

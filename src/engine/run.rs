@@ -85,6 +85,9 @@ fn look_ahead(
     let rows = reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| Ok(row?));
     let scan = Scan { job, source: &source, replica: replica.as_ref(), rules: &rules, cancel };
     let (plan, census, _) = scan.plan(rows, &workers, &mut |_| Ok(()), monitor)?;
+    if cancel.requested() {
+        return Err(Error::Interrupted);
+    }
     let mut tally = Tally::default();
     tally.problems.clone_from(&plan.problems);
     let approved = approve(plan, &census, job.settings.max_delete);
@@ -188,6 +191,12 @@ impl Scan<'_> {
         report.tally.adopted = adopted;
         for problem in std::mem::take(&mut plan.problems) {
             report.tally.problem(problem, monitor);
+        }
+        if census.nodes_left_out > 0 {
+            monitor.warning(&format!(
+                "{} device nodes were left out: the source is mounted nodev, so that whoever wrote them is not trusted with any",
+                census.nodes_left_out
+            ));
         }
         let approved = approve(plan, &census, self.job.settings.max_delete);
         report.held = approved.held();

@@ -28,7 +28,10 @@ pub enum ManifestError {
         error: io::Error,
     },
     /// Its content is no SQLite database, or a broken one.
-    #[error("the manifest {path} is damaged ({cause})", path = path.display())]
+    #[error(
+        "the manifest {path} is damaged ({cause}); twinfold sync or rebuild-index sets it aside and rebuilds it",
+        path = path.display()
+    )]
     Damaged {
         /// The manifest's file.
         path: PathBuf,
@@ -56,6 +59,12 @@ pub enum ManifestError {
     )]
     Foreign {
         /// The file.
+        path: PathBuf,
+    },
+    /// It is a folder, a device or the like.
+    #[error("the manifest {path} is not a regular file; name a file with --manifest", path = path.display())]
+    NoFile {
+        /// What was named.
         path: PathBuf,
     },
     /// It belongs to another pair of roots.

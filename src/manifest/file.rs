@@ -34,7 +34,7 @@ pub(super) fn inspect(path: &Path) -> Result<Header, ManifestError> {
     };
     let file = File::from(handle);
     if !file.metadata().map_err(|error| ManifestError::io("look at", path, error))?.is_file() {
-        return Err(ManifestError::Foreign { path: path.to_owned() });
+        return Err(ManifestError::NoFile { path: path.to_owned() });
     }
     let mut header = Vec::new();
     file.take(100).read_to_end(&mut header).map_err(|error| ManifestError::io("read", path, error))?;

@@ -74,7 +74,7 @@ pub struct RunRow {
 impl RunRow {
     /// Whether it saw both trees to their end.
     pub fn is_complete(&self) -> bool {
-        self.ended.is_some() && !matches!(self.figures.result.as_str(), "failed" | "interrupted")
+        self.ended.is_some() && is_complete(&self.figures.result)
     }
 
     /// How long it took, in seconds; `None` while it runs, or where it was killed.
@@ -84,6 +84,10 @@ impl RunRow {
         let seconds = nanos as f64 / 1e9;
         Some(seconds)
     }
+}
+
+fn is_complete(result: &str) -> bool {
+    !matches!(result, "failed" | "interrupted")
 }
 
 /// So many runs are remembered.
@@ -114,8 +118,12 @@ impl Manifest {
             let failed = || sqlite("write to", &self.path);
             write_figures(connection, id, now, figures).map_err(failed())?;
             write_problems(connection, id, now, problems).map_err(failed())?;
-            connection.execute("DELETE FROM problems WHERE run <> ?1", [id]).map_err(failed())?;
-            write_held(connection, id, figures, held).map_err(failed())?;
+            // A run that did not see both trees to their end knows of no problem's end, and nothing
+            // of what may be deleted.
+            if is_complete(&figures.result) {
+                connection.execute("DELETE FROM problems WHERE run <> ?1", [id]).map_err(failed())?;
+                write_held(connection, id, figures, held).map_err(failed())?;
+            }
             connection.execute("DELETE FROM runs WHERE id <= ?1", [id - RUNS_KEPT]).map_err(failed())?;
             Ok(())
         })

@@ -92,12 +92,6 @@ impl EntryPath {
             Self(bytes.into_boxed_slice())
         }
     }
-
-    /// The folders on the way from the root (excluded) down to this path's parent (included).
-    pub fn ancestors(&self) -> impl Iterator<Item = EntryPath> + '_ {
-        let parent = self.parent_bytes();
-        parent.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| Self(parent[..=at].into()))
-    }
 }
 
 impl fmt::Debug for EntryPath {
@@ -160,7 +154,5 @@ mod tests {
         assert!(!EntryPath::from("a/").is_below(&folder));
         assert!(!EntryPath::from("ab").is_below(&folder));
         assert!(EntryPath::from("a").is_below(&EntryPath::root()));
-        let ancestors: Vec<_> = EntryPath::from("a/b/c/").ancestors().collect();
-        assert_eq!(ancestors, ["a/", "a/b/"].map(EntryPath::from));
     }
 }

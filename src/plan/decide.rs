@@ -19,6 +19,8 @@ pub struct Rules {
     pub ignore_ctime: bool,
     /// Do not take another inode number for a reason to read a file again.
     pub ignore_inode: bool,
+    /// Device nodes mean nothing where the source is mounted, and are not made where they would.
+    pub nodev: bool,
     /// When the scan began.
     pub began: Timestamp,
     /// How coarse the source file system's time stamps are, in nanoseconds.
@@ -179,6 +181,7 @@ fn bring_over(
             copy.content = row.and_then(|row| expected(source, row, rules));
             Decision::Operate(copy)
         }
+        Kind::BlockDevice | Kind::CharDevice if rules.nodev => Decision::Unchanged,
         _ => Decision::Operate(operation(path, Verb::Create, Some(*source), replica.copied())),
     }
 }

@@ -12,8 +12,15 @@ const NOW: Timestamp = Timestamp::new(2_000, 5);
 const KNOWN: Digest = Digest([7; 16]);
 
 fn rules() -> Rules {
-    let rights = Rights { uid: 0, groups: vec![0] };
-    Rules { rights, ignore_ctime: false, ignore_inode: false, began: NOW, tick_nanos: 4_000_000 }
+    let rights = Rights { uid: 0, groups: vec![0], nosuid: false };
+    Rules {
+        rights,
+        ignore_ctime: false,
+        ignore_inode: false,
+        nodev: false,
+        began: NOW,
+        tick_nanos: 4_000_000,
+    }
 }
 
 fn stat(kind: Kind) -> Stat {

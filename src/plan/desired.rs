@@ -9,6 +9,9 @@ pub struct Rights {
     pub uid: u32,
     /// Effective and supplementary groups.
     pub groups: Vec<u32>,
+    /// The source is mounted without set-id bits being honoured: they are not brought to where they
+    /// would be.
+    pub nosuid: bool,
 }
 
 /// The metadata to bring about. `None`: leave it as it is.
@@ -34,10 +37,11 @@ impl Rights {
         let root = self.uid == 0;
         let gid = (root || self.groups.contains(&source.gid)).then_some(source.gid);
         let mut mode = source.fingerprint.mode;
-        if !root && source.uid != self.uid {
+        if self.nosuid || (!root && source.uid != self.uid) {
             mode &= !SETUID;
         }
-        if gid.is_none() {
+        // On a folder the bit only says whose group new entries get.
+        if gid.is_none() || (self.nosuid && source.kind() != Kind::Folder) {
             mode &= !SETGID;
         }
         Desired {
@@ -76,9 +80,11 @@ mod tests {
 
     #[test]
     fn root_keeps_all_and_others_keep_what_they_may() {
-        let root = Rights { uid: 0, groups: vec![0] };
-        let user = Rights { uid: 1000, groups: vec![1000, 27] };
+        let root = Rights { uid: 0, groups: vec![0], nosuid: false };
+        let user = Rights { uid: 1000, groups: vec![1000, 27], nosuid: false };
+        let mistrusting = Rights { nosuid: true, ..root.clone() };
         let table = [
+            (&mistrusting, stat(0o6755, 33, 44), (0o755, Some(33), Some(44))),
             (&root, stat(0o6755, 33, 44), (0o6755, Some(33), Some(44))),
             (&user, stat(0o6755, 1000, 27), (0o6755, None, Some(27))),
             (&user, stat(0o6755, 33, 27), (0o2755, None, Some(27))),

@@ -172,7 +172,7 @@ mod tests {
             (500, 10, 0, half, false),
         ];
         for (deletes, source_entries, rows, limit, held) in table {
-            let census = Census { source_entries, rows, source_bytes: 0 };
+            let census = Census { source_entries, rows, ..Census::default() };
             let got = hold(&plan(deletes), &census, limit);
             assert_eq!(got.is_some(), held, "{deletes} {source_entries} {rows} {limit}: {got:?}");
         }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_only_got_another_name_is_not_counted_as_lost() {
-        let census = Census { source_entries: 40, rows: 100, source_bytes: 0 };
+        let census = Census { source_entries: 40, rows: 100, ..Census::default() };
         let half = MaxDelete::Percent(50.0);
         assert!(hold(&plan(60), &census, half).is_some());
         assert!(hold(&Plan { moved: 10, ..plan(60) }, &census, half).is_none());
@@ -191,7 +191,7 @@ mod tests {
         let mut plan = plan(1);
         let copy = |path: &str, displaces| Operation { verb: Verb::Copy, displaces, ..delete(path) };
         plan.entries = vec![copy("a", true), copy("b", false)];
-        let census = Census { source_entries: 0, rows: 0, source_bytes: 0 };
+        let census = Census { source_entries: 0, rows: 0, ..Census::default() };
         let approved = approve(plan, &census, MaxDelete::Off);
         assert_eq!(approved.plan().entries.len(), 1);
         assert_eq!(approved.plan().entries[0].path, EntryPath::from("b"));

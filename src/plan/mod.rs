@@ -50,13 +50,6 @@ pub struct FolderTask {
 }
 
 impl Plan {
-    /// How many operations of `verb` it holds; litter does not count.
-    pub fn count(&self, verb: Verb) -> u64 {
-        let folders = self.folders.iter().filter(|f| f.verb == Some(verb)).count();
-        let others = self.entries.iter().chain(&self.deletes).filter(|o| o.verb == verb).count();
-        (folders + others) as u64
-    }
-
     /// Bytes that its copies will read.
     pub fn bytes(&self) -> u64 {
         self.entries.iter().map(Operation::bytes).sum()

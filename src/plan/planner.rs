@@ -52,6 +52,8 @@ pub struct Census {
     pub source_bytes: u64,
     /// Rows of the manifest, the root's not counted.
     pub rows: u64,
+    /// Device nodes that are left out because the source is mounted without them.
+    pub nodes_left_out: u64,
 }
 
 /// Folds joined paths, which must come in path order, into a [`Plan`].
@@ -150,6 +152,8 @@ impl<'r> Planner<'r> {
             self.census.source_entries += 1;
             if let Seen::Present(stat) = seen {
                 self.census.source_bytes += stat.fingerprint.size;
+                let node = matches!(stat.kind(), Kind::BlockDevice | Kind::CharDevice);
+                self.census.nodes_left_out += u64::from(node && self.rules.nodev);
             }
         }
     }

@@ -5,9 +5,13 @@ use crate::model::{EntryPath, Seen};
 
 /// The places that shield what is below them, while a join in path order passes by.
 #[derive(Debug, Default)]
-pub struct Shields {
-    folders: Vec<EntryPath>,
-    name: Option<EntryPath>,
+pub struct Shields(Vec<Shield>);
+
+#[derive(Debug)]
+struct Shield {
+    folder: EntryPath,
+    /// The folder itself is shielded, not only what is below it.
+    itself: bool,
 }
 
 impl Shields {
@@ -24,21 +28,19 @@ impl Shields {
 
     /// Shields all below `folder`, whose listing failed.
     fn below(&mut self, folder: &EntryPath) {
-        self.folders.push(folder.clone());
+        self.0.push(Shield { folder: folder.clone(), itself: false });
     }
 
-    /// Shields `name` itself and, as it may be a folder, the same name with `/` and all below.
+    /// Shields the folder that a name of unknown kind may be, and all below it.
     fn name(&mut self, name: &EntryPath) {
-        let folder = name.other_kind();
-        self.folders.push(folder.clone());
-        self.name = Some(folder);
+        self.0.push(Shield { folder: name.other_kind(), itself: true });
     }
 
     /// Whether `path` is shielded. Paths must be asked for in rising order: shields that the join
     /// has passed are dropped.
     pub fn cover(&mut self, path: &EntryPath) -> bool {
-        self.folders.retain(|folder| path <= folder || path.is_below(folder));
-        self.folders.iter().any(|folder| path.is_below(folder)) || self.name.as_ref() == Some(path)
+        self.0.retain(|shield| *path <= shield.folder || path.is_below(&shield.folder));
+        self.0.iter().any(|shield| path.is_below(&shield.folder) || (shield.itself && *path == shield.folder))
     }
 }
 
@@ -55,14 +57,17 @@ mod tests {
         {
             assert_eq!(shields.cover(&EntryPath::from(path)), covered, "{path}");
         }
-        assert!(shields.folders.is_empty(), "what the join has passed is dropped");
+        assert!(shields.0.is_empty(), "what the join has passed is dropped");
     }
 
     #[test]
     fn a_name_of_unknown_kind_shields_the_folder_it_may_be() {
         let mut shields = Shields::default();
         shields.name(&EntryPath::from("b"));
-        for (path, covered) in [("b.txt", false), ("b/", true), ("b/x", true), ("bb", false)] {
+        shields.name(&EntryPath::from("b.txt"));
+        for (path, covered) in
+            [("b.txt", false), ("b.txt/", true), ("b/", true), ("b/x", true), ("bb", false)]
+        {
             assert_eq!(shields.cover(&EntryPath::from(path)), covered, "{path}");
         }
     }

@@ -6,7 +6,7 @@ use super::walk::Walk;
 use super::{During, Fault, Store};
 use crate::cancel::Cancel;
 use crate::model::EntryPath;
-use rustix::fs::{OFlags, fstatfs, syncfs};
+use rustix::fs::{OFlags, StatVfsMountFlags, fstatfs, fstatvfs, syncfs};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A local root, held open: whatever its path leads to later, this is the folder that was checked.
@@ -58,4 +58,22 @@ impl LocalStore {
         let known = fstatfs(&self.root).is_ok_and(|found| TICKING.contains(&found.f_type));
         if known { tick } else { UNKNOWN_GRANULARITY_NANOS }
     }
+
+    /// What the file system of the root is mounted without.
+    pub fn mistrusted(&self) -> Mistrusted {
+        let flags = fstatvfs(&self.root).map_or(StatVfsMountFlags::empty(), |found| found.f_flag);
+        Mistrusted {
+            nosuid: flags.contains(StatVfsMountFlags::NOSUID),
+            nodev: flags.contains(StatVfsMountFlags::NODEV),
+        }
+    }
+}
+
+/// What a mount keeps its files from being: its owner did not trust whoever wrote them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mistrusted {
+    /// Set-id bits are not honoured.
+    pub nosuid: bool,
+    /// Device nodes are not honoured.
+    pub nodev: bool,
 }

@@ -38,7 +38,10 @@ impl Fault {
 
     /// Whether what was to be worked on is not there (any more).
     pub fn is_absence(&self) -> bool {
-        matches!(self.error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        // Only a look-up by name can find nothing; later steps have the object in hand.
+        const LOOK_UPS: [&str; 5] = ["open", "open the folder of", "look at", "read the link", "delete"];
+        LOOK_UPS.contains(&self.action)
+            && matches!(self.error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 }
 

@@ -1,17 +1,14 @@
-//! What was put aside to make way, and what stays because its successor failed.
+//! What had to make way for another kind of entry: where it lies now, or that it stays.
 
 use super::Outcome;
-use crate::model::operation::End;
 use crate::model::{Done, EntryPath};
+use crate::plan::Plan;
+use std::collections::BTreeMap;
 
-/// Where displaced entries are now.
-#[derive(Debug, Default)]
-pub struct Asides {
-    /// The displaced key, and the key it has under its temporary name.
-    moved: Vec<(EntryPath, EntryPath)>,
-    /// Displaced keys whose successor did not come: they and all below them stay.
-    kept: Vec<EntryPath>,
-}
+/// The displaced keys of a plan. One rule guards them: a displaced entry is deleted only where it was
+/// put aside, so that whatever keeps its successor from coming keeps the old.
+#[derive(Debug)]
+pub struct Asides(BTreeMap<EntryPath, Option<EntryPath>>);
 
 /// Where an entry that is to be deleted is.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,28 +22,27 @@ pub enum Whereabouts {
 }
 
 impl Asides {
+    /// All that `plan` displaces, nothing of it put aside yet.
+    pub fn of(plan: &Plan) -> Self {
+        let entries = plan.entries.iter().filter(|operation| operation.displaces).map(|o| &o.path);
+        let folders = plan.folders.iter().filter(|task| task.displaces).map(|task| &task.path);
+        Self(entries.chain(folders).map(|successor| (successor.other_kind(), None)).collect())
+    }
+
     /// Notes that the entry displaced by `successor` lies under the name `temporary` now.
     pub fn moved(&mut self, successor: &EntryPath, temporary: &[u8]) {
         let displaced = successor.other_kind();
         let actual = successor.parent().child(temporary, displaced.is_folder());
-        self.moved.push((displaced, actual));
+        self.0.insert(displaced, Some(actual));
     }
 
-    /// Notes that `successor` failed, so that what it would have displaced stays.
-    pub fn kept(&mut self, successor: &EntryPath) {
-        self.kept.push(successor.other_kind());
-    }
-
-    /// Notes what a batch of outcomes says of this, and passes on the rest.
+    /// Notes what a batch of outcomes put aside, and passes on the rest.
     pub(super) fn note(&mut self, outcomes: Vec<Outcome>) -> Vec<Done> {
         outcomes
             .into_iter()
             .map(|outcome| {
-                match (&outcome.aside, &outcome.done.end) {
-                    (Some(temporary), _) => self.moved(&outcome.done.path, temporary.as_bytes()),
-                    (None, End::Made(_)) => {}
-                    (None, _) if outcome.displaces => self.kept(&outcome.done.path),
-                    (None, _) => {}
+                if let Some(temporary) = &outcome.aside {
+                    self.moved(&outcome.done.path, temporary.as_bytes());
                 }
                 outcome.done
             })
@@ -55,19 +51,16 @@ impl Asides {
 
     /// Where `path` is.
     pub fn whereabouts(&self, path: &EntryPath) -> Whereabouts {
-        if self.kept.iter().any(|kept| path == kept || path.is_below(kept)) {
-            return Whereabouts::Kept;
+        // Displaced keys do not lie in each other, so that only the one just before can hold it.
+        let Some((displaced, actual)) = self.0.range(..=path.clone()).next_back() else {
+            return Whereabouts::InPlace;
+        };
+        if path != displaced && !path.is_below(displaced) {
+            return Whereabouts::InPlace;
         }
-        for (displaced, actual) in &self.moved {
-            if path == displaced {
-                return Whereabouts::Aside(actual.clone());
-            }
-            if path.is_below(displaced) {
-                let below = &path.as_bytes()[displaced.as_bytes().len()..];
-                return Whereabouts::Aside(EntryPath::from_bytes([actual.as_bytes(), below].concat()));
-            }
-        }
-        Whereabouts::InPlace
+        let Some(actual) = actual else { return Whereabouts::Kept };
+        let below = &path.as_bytes()[displaced.as_bytes().len()..];
+        Whereabouts::Aside(EntryPath::from_bytes([actual.as_bytes(), below].concat()))
     }
 }
 
@@ -76,20 +69,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lay_below_a_displaced_folder_is_found_under_its_temporary_name() {
+    fn what_was_put_aside_is_found_there_and_what_was_not_stays() {
         let path = |text: &str| EntryPath::from(text);
-        let mut asides = Asides::default();
+        let displaced = ["d/a/", "d/b", "d/c/"].map(|key| (path(key), None));
+        let mut asides = Asides(displaced.into_iter().collect());
         asides.moved(&path("d/a"), b".twinfold-1.tmp");
         asides.moved(&path("d/b/"), b".twinfold-2.tmp");
-        asides.kept(&path("d/c"));
         let aside = |text: &str| Whereabouts::Aside(path(text));
         for (delete, found) in [
+            ("a", Whereabouts::InPlace),
             ("d/a/", aside("d/.twinfold-1.tmp/")),
             ("d/a/x/y", aside("d/.twinfold-1.tmp/x/y")),
+            ("d/ab", Whereabouts::InPlace),
             ("d/b", aside("d/.twinfold-2.tmp")),
             ("d/c/", Whereabouts::Kept),
             ("d/c/x", Whereabouts::Kept),
-            ("d/ab", Whereabouts::InPlace),
+            ("e", Whereabouts::InPlace),
         ] {
             assert_eq!(asides.whereabouts(&path(delete)), found, "{delete}");
         }

@@ -34,6 +34,10 @@ fn with_arena<S: Store, R: Store>(
     for ((operation, prepared), digest) in batch.iter().zip(prepared.drain(..)).zip(digests) {
         let mut aside = None;
         let mut found = digest;
+        let copied = match &prepared {
+            Ok(prepared) if operation.verb == Verb::Copy => prepared.source().fingerprint.size,
+            _ => 0,
+        };
         let end = match (prepared, &verdict) {
             (Err(end), _) => end,
             (Ok(prepared), Err(refusal)) => {
@@ -48,13 +52,16 @@ fn with_arena<S: Store, R: Store>(
                         End::Made(Some(change))
                     }
                     Err(end) => {
-                        prepared.discard();
+                        // After an exchange the temporary's name is the old entry's.
+                        if !operation.displaces {
+                            prepared.discard();
+                        }
                         end
                     }
                 }
             }
         };
-        let bytes = if matches!(end, End::Made(_)) { operation.bytes() } else { 0 };
+        let bytes = if matches!(end, End::Made(_)) { copied } else { 0 };
         let done = Done {
             path: operation.path.clone(),
             verb: operation.verb,
@@ -64,7 +71,7 @@ fn with_arena<S: Store, R: Store>(
             took: std::time::Duration::ZERO,
             silent: false,
         };
-        outcomes.push(Outcome { done, aside, displaces: operation.displaces });
+        outcomes.push(Outcome { done, aside });
     }
     let share = started.elapsed() / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
     for outcome in &mut outcomes {
@@ -139,7 +146,7 @@ fn publish<S: Store, R: Store>(
         site.note_owner(applied);
         replica
     };
-    site.note_time(source, &replica);
+    site.note_losses(source, &replica);
     let content = digest.map(|digest| (digest, began)).or(operation.content);
     let racy = prepared.never_still() || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
     Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))

@@ -54,9 +54,6 @@ pub(super) fn prepare<S: Store, R: Store>(
             if !fault.is_lack_of_room() || !site.full.swap(true, Ordering::Relaxed) {
                 tally.problem(Problem::replica(&task.path, fault.action, &fault.error), monitor);
             }
-            if task.displaces {
-                asides.kept(&task.path);
-            }
             failed.0.insert(task.path.clone());
         }
     }
@@ -147,7 +144,7 @@ fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> R
         site.note_owner(folder.set_own(&desired)?);
         now = folder.own_stat()?;
     }
-    site.note_time(&task.source, &now);
+    site.note_losses(&task.source, &now);
     let racy = is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
     Ok(Record::new(task.path.clone(), &task.source, &now, None, racy))
 }

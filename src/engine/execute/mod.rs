@@ -60,7 +60,6 @@ struct Outcome {
     done: Done,
     /// The name under which the entry of the other kind lies now.
     aside: Option<TemporaryName>,
-    displaces: bool,
 }
 
 /// Carries out what the gate approved, feeding the manifest and the tally as it goes.
@@ -75,7 +74,7 @@ pub fn execute<S: Store, R: Store>(
     let plan = approved.plan();
     let total = Amount { entries: plan.entries.len() as u64, bytes: plan.bytes() };
     monitor.phase(Phase::Copy, Some(total));
-    let mut asides = Asides::default();
+    let mut asides = Asides::of(plan);
     let failed = folders::prepare(site, &plan.folders, &mut asides, tally, monitor);
     let ready: Vec<&Operation> =
         plan.entries.iter().filter(|operation| !failed.cover(&operation.path)).collect();
@@ -109,7 +108,7 @@ pub fn execute<S: Store, R: Store>(
     folders::finish(site, &plan.folders, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
     if site.owner_lost.load(Ordering::Relaxed) {
         monitor.warning(
-            "some owners or groups could not be kept: this user may not give files away; set-id bits were left out there",
+            "some owners, groups or set-id bits were not kept: this user may not give files away, or the source is mounted nosuid",
         );
     }
     if site.time_lost.load(Ordering::Relaxed) {

@@ -15,6 +15,9 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+/// The bits that act for owner and group.
+const SET_ID: u32 = 0o6000;
+
 /// An entry that is ready to be published (or mended, where nothing had to be staged).
 pub(super) struct Prepared<F: Folder> {
     folder: Rc<F>,
@@ -290,8 +293,14 @@ impl<S: Store, R: Store> Site<'_, S, R> {
         End::Failed(problem)
     }
 
-    /// Remembers, for one warning a run, that the replica could not hold a time.
-    pub(super) fn note_time(&self, source: &Stat, replica: &Stat) {
+    /// Remembers, for one warning a run each, that the replica could not hold a time, or that set-id
+    /// bits were left out.
+    pub(super) fn note_losses(&self, source: &Stat, replica: &Stat) {
+        if source.kind() != Kind::Symlink
+            && (source.fingerprint.mode ^ replica.fingerprint.mode) & SET_ID != 0
+        {
+            self.owner_lost.store(true, Ordering::Relaxed);
+        }
         if source.fingerprint.mtime != replica.fingerprint.mtime {
             self.time_lost.store(true, Ordering::Relaxed);
         }

@@ -15,9 +15,10 @@ fn digest(content: char) -> Digest {
 
 fn rules() -> Rules {
     Rules {
-        rights: Rights { uid: 0, groups: vec![0] },
+        rights: Rights { uid: 0, groups: vec![0], nosuid: false },
         ignore_ctime: false,
         ignore_inode: false,
+        nodev: false,
         began: time(1000),
         tick_nanos: 1,
     }
