@@ -100,6 +100,32 @@ fn a_large_file_that_does_not_fit_keeps_no_small_one_from_being_copied() {
 }
 
 #[test]
+fn what_would_be_displaced_stays_while_there_is_no_room_for_its_successor() {
+    let mut mirror = Mirror::new();
+    let disk = mirror.path("disk");
+    mkdir(&disk);
+    let Some(_disk) = mount(&["-t", "tmpfs", "-o", "size=1m", "none"], &disk) else { return };
+    mirror.replica = disk.join("replica");
+    for name in ["one", "two"] {
+        write(mirror.in_source(format!("z/{name}")), name);
+    }
+    mirror.sync();
+    remove(mirror.in_source("z"));
+    write(mirror.in_source("z"), "a file now");
+    for number in 0..30 {
+        write(mirror.in_source(format!("a{number}")), vec![b'x'; 100_000]);
+    }
+    mirror.write_config("home/twinfold/config.toml", "file_copy_batch_size = 1\nmax_workers = 1\n");
+    mirror.run(&[]).expect(3).says("no room left");
+    assert_eq!(fs::read(mirror.in_replica("z/one")).unwrap(), b"one");
+    for number in 0..30 {
+        remove(mirror.in_source(format!("a{number}")));
+    }
+    mirror.sync();
+    assert_eq!(fs::read(mirror.in_replica("z")).unwrap(), b"a file now");
+}
+
+#[test]
 fn a_replica_that_became_read_only_is_reported_and_healed_later() {
     let Some((mirror, disk)) = on_a_small_disk() else { return };
     fill(&mirror, "a", 5);

@@ -34,13 +34,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Some(Command::RebuildIndex(options)) => rebuild::run(options),
     };
     match result {
-        Ok(ExitCode::Ok) if output::is_incomplete() => {
-            output::diagnose(
-                "error",
-                "the results could not be written to stdout in full; is its disk full?",
-            );
-            ExitCode::Fatal.number()
-        }
         Ok(code) => code.number(),
         Err(error) => {
             report(&error);

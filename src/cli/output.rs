@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::ColorChoice;
+use crate::error::ExitCode;
 
 static COLOR: OnceLock<ColorChoice> = OnceLock::new();
 
@@ -38,9 +39,14 @@ fn note(written: io::Result<()>) {
     }
 }
 
-/// Whether results could not be written.
-pub fn is_incomplete() -> bool {
-    UNWRITTEN.load(Ordering::Relaxed)
+/// The exit code of a command whose results are all it is for: a list that was cut is a failure. (A
+/// mirror in step is a success, whoever heard of it.)
+pub fn settle(code: ExitCode) -> ExitCode {
+    if !UNWRITTEN.load(Ordering::Relaxed) {
+        return code;
+    }
+    diagnose("error", "the results could not be written to stdout in full; is its disk full?");
+    code.worst(ExitCode::Fatal)
 }
 
 /// Many lines of results, buffered.

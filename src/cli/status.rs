@@ -22,6 +22,10 @@ const RUNS_SHOWN: u32 = 5;
 
 /// Runs the subcommand.
 pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
+    show(options).map(|()| output::settle(ExitCode::Ok))
+}
+
+fn show(options: &StatusOptions) -> Result<(), Error> {
     let options = &with_environment(options.clone())?;
     let format = options.format.unwrap_or(if options.job.json { Format::Json } else { Format::Table });
     let request = subjects(options)?;
@@ -36,7 +40,7 @@ pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
         for settings in &request.jobs {
             sync::preview_one(&preview, &Job::prepare(settings.clone())?, &Cancel::new())?;
         }
-        return Ok(ExitCode::Ok);
+        return Ok(());
     }
     for (number, job) in jobs.iter().enumerate() {
         if format == Format::Table && number > 0 {
@@ -50,7 +54,7 @@ pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
             overview(job, options, format)?;
         }
     }
-    Ok(ExitCode::Ok)
+    Ok(())
 }
 
 fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError> {

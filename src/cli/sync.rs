@@ -59,7 +59,7 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     let wake = signals::listen(Arc::clone(&cancel), at_once.number())
         .map_err(|error| Error::System { action: "listen for signals", error })?;
     if dry_run {
-        return preview(&request, &jobs, &cancel);
+        return preview(&request, &jobs, &cancel).map(output::settle);
     }
     let log = place_log(&request, &jobs)?;
     let locks: Vec<RunLock> = jobs.iter().map(Job::lock).collect::<Result<_, _>>()?;
