@@ -56,27 +56,6 @@ pub fn copy(
     }
 }
 
-/// Reads all of `from`, showing every chunk to `each`; returns the bytes read.
-pub fn read(
-    from: &File,
-    buffer: &mut [u8],
-    cancel: &Cancel,
-    mut each: impl FnMut(&[u8]),
-) -> Result<u64, Interruption> {
-    let mut total = 0;
-    loop {
-        if cancel.requested() {
-            return Err(Interruption::Cancelled);
-        }
-        let read = read_some(from, buffer).map_err(Interruption::Source)?;
-        if read == 0 {
-            return Ok(total);
-        }
-        each(&buffer[..read]);
-        total += read as u64;
-    }
-}
-
 /// Whether both files hold the same bytes; shows the source's chunks to `each` until they differ.
 /// The two buffers are of one size, the chunk.
 pub fn same(
