@@ -5,9 +5,10 @@ use crate::config::settings::Settings;
 use crate::config::{ConfigError, paths, state};
 use crate::error::Error;
 use crate::lock::{RunLock, claim_replica};
-use crate::manifest::JobRoots;
+use crate::manifest::{JobRoots, Manifest};
 use crate::model::Timestamp;
 use crate::model::escape::escaped;
+use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
 use crate::roots::{self, RootPaths};
@@ -89,6 +90,41 @@ impl Job {
         }
         state::check(folder)?;
         Ok(RunLock::acquire(&self.manifest, &clock::readable(clock::now()))?)
+    }
+
+    /// Opens the job's manifest for writing. One that is damaged is set aside, and that is said.
+    pub fn open_manifest(
+        &self,
+        lock: &RunLock,
+        now: Timestamp,
+        monitor: &dyn Monitor,
+    ) -> Result<Manifest, Error> {
+        let stamp = clock::file_stamp(now);
+        let opened = Manifest::open(lock, &self.manifest, &self.roots(), now, &stamp)?;
+        if let Some((aside, cause)) = &opened.set_aside {
+            self.say_set_aside(aside, cause, monitor);
+        }
+        Ok(opened.manifest)
+    }
+
+    /// Sets aside a manifest whose damage showed in use, and says so. It must have been closed.
+    pub fn set_manifest_aside(
+        &self,
+        lock: &RunLock,
+        cause: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
+        let aside = Manifest::set_aside(lock, &self.manifest, &clock::file_stamp(clock::now()))?;
+        self.say_set_aside(&aside, cause, monitor);
+        Ok(())
+    }
+
+    fn say_set_aside(&self, aside: &Path, cause: &str, monitor: &dyn Monitor) {
+        monitor.warning(&format!(
+            "the manifest {} is damaged ({cause}); it was set aside as {} and is being rebuilt from both trees",
+            self.manifest.display(),
+            aside.display()
+        ));
     }
 
     /// Opens both trees for a run that may write; a missing replica is made on the job's first run.

@@ -28,12 +28,8 @@ use std::time::Instant;
 /// Only what stops the run as a whole; what goes wrong with one entry is in the report.
 pub fn sync(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -> Result<Report, Error> {
     match attempt(job, lock, cancel, monitor) {
-        Err(Error::Manifest(error)) if error.is_damage() => {
-            let aside = Manifest::set_aside(lock, &job.manifest, &clock::file_stamp(clock::now()))?;
-            monitor.warning(&format!(
-                "{error}; it was set aside as {} and is being rebuilt from both trees",
-                aside.display()
-            ));
+        Err(Error::Manifest(ManifestError::Damaged { cause, .. })) => {
+            job.set_manifest_aside(lock, &cause, monitor)?;
             attempt(job, lock, cancel, monitor)
         }
         result => result,
@@ -109,15 +105,7 @@ fn look_ahead(
 fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -> Result<Report, Error> {
     let started = Instant::now();
     let began = clock::now();
-    let opened = Manifest::open(lock, &job.manifest, &job.roots(), began, &clock::file_stamp(began))?;
-    if let Some((aside, cause)) = &opened.set_aside {
-        monitor.warning(&format!(
-            "the manifest {} is damaged ({cause}); it was set aside as {} and is being rebuilt from both trees",
-            job.manifest.display(),
-            aside.display()
-        ));
-    }
-    let manifest = opened.manifest;
+    let manifest = job.open_manifest(lock, began, monitor)?;
     let trees = job.open_trees(!manifest.knows_entries()?)?;
     let workers = Workers::new(job.settings.workers)?;
     let run = manifest.begin_run(RunKind::Sync, began)?;

@@ -17,7 +17,7 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
-use crate::manifest::{Bounds, Fresh, Manifest, ManifestError, Reader, RunKind, RunRow};
+use crate::manifest::{Bounds, Fresh, ManifestError, Reader, RunKind, RunRow};
 use crate::monitor::{Amount, Monitor};
 use crate::plan::verdict::Sides;
 use inquest::Scan;
@@ -51,17 +51,14 @@ pub fn rebuild(
         }
     };
     match attempt(true) {
-        Err(Error::Manifest(error)) if error.is_damage() => {
+        Err(Error::Manifest(ManifestError::Damaged { path, cause })) => {
             if options.report_only {
                 monitor.warning(&format!(
-                    "{error}; it is left as it is, and the two sides are compared without it"
+                    "the manifest {} is damaged ({cause}); it is left as it is, and the two sides are compared without it",
+                    path.display()
                 ));
             } else {
-                let aside = Manifest::set_aside(lock, &job.manifest, &clock::file_stamp(clock::now()))?;
-                monitor.warning(&format!(
-                    "{error}; it was set aside as {} and is being rebuilt from both trees",
-                    aside.display()
-                ));
+                job.set_manifest_aside(lock, &cause, monitor)?;
             }
             attempt(false)
         }
@@ -118,15 +115,7 @@ fn renew(
     let began = clock::now();
     // Before the manifest: one that is only just made would say that the job had its first run.
     let trees = job.open_trees(false)?;
-    let opened = Manifest::open(lock, &job.manifest, &job.roots(), began, &clock::file_stamp(began))?;
-    if let Some((aside, cause)) = &opened.set_aside {
-        monitor.warning(&format!(
-            "the manifest {} is damaged ({cause}); it was set aside as {} and is being rebuilt from both trees",
-            job.manifest.display(),
-            aside.display()
-        ));
-    }
-    let manifest = opened.manifest;
+    let manifest = job.open_manifest(lock, began, monitor)?;
     let anew = !manifest.knows_entries()?;
     let runs = manifest.runs(RUNS_ASKED)?;
     let fresh = Fresh::create(&manifest)?;
