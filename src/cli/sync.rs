@@ -231,6 +231,11 @@ pub fn tell_failure(options: &JobOptions, job: &Job, error: &Error) {
         let mut object = events::event("summary", &job.label(), None);
         object.insert("result".to_owned(), Value::from("failed"));
         object.insert("exit_code".to_owned(), Value::from(error.exit_code().number()));
+        // The fields that every summary has: what was done before it failed is in the manifest's history.
+        let counts = ["create", "copy", "move", "link", "metadata", "delete", "bytes", "problems", "held"];
+        for field in counts.into_iter().chain(["seconds"]) {
+            object.insert(field.to_owned(), Value::from(0));
+        }
         object.insert("message".to_owned(), Value::from(error.to_string()));
         output::print(Value::Object(object));
     }
