@@ -21,7 +21,7 @@ fn caught_half_way() -> (Mirror, Running) {
         assert!(began.elapsed() < Duration::from_secs(60), "no copy was caught half way");
         sleep(Duration::from_millis(1));
     }
-    run.signal(Signal::STOP);
+    run.freeze();
     (mirror, run)
 }
 

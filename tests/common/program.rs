@@ -89,6 +89,14 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops it where it is; returns when none of its threads runs any more, which is a little later
+    /// than the signal.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        wait_until("every thread stands still", || stands_still(self.id()));
+    }
+
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -119,6 +127,15 @@ impl Running {
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
         (Output { code, stdout: text(self.stdout), stderr: text(self.stderr) }, took)
     }
+}
+
+/// Whether all threads of a process are stopped (`T` after the name in brackets, proc(5)).
+fn stands_still(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    })
 }
 
 fn text(collected: thread::JoinHandle<Vec<u8>>) -> String {
