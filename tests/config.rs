@@ -33,7 +33,7 @@ fn with_examples() -> String {
         let looks_like_a_key = text.split_once(" = ").is_some_and(|(key, _)| {
             !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         });
-        (looks_like_a_key || text.starts_with("[[")).then(|| text.to_owned())
+        (looks_like_a_key || text.starts_with('[')).then(|| text.to_owned())
     };
     shipped().lines().map(|line| example(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
@@ -56,6 +56,7 @@ fn the_shipped_config_shows_every_key_and_no_other() {
     let keys = |table: &toml::Table| -> BTreeSet<String> { table.keys().cloned().collect() };
     assert_eq!(keys(&table), known_keys("zzz = 1"));
     assert_eq!(keys(table["log"].as_table().unwrap()), known_keys("[log]\nzzz = 1"));
+    assert_eq!(keys(table["preserve"].as_table().unwrap()), known_keys("[preserve]\nzzz = 1"));
     let job = table["job"].as_array().unwrap()[0].as_table().unwrap();
     assert_eq!(keys(job), known_keys("[[job]]\nzzz = 1"));
 }

@@ -2,6 +2,7 @@
 
 use super::ConfigError;
 use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number};
+use crate::model::Preserve;
 use crate::plan::gate::MaxDelete;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Deserializer};
@@ -75,6 +76,8 @@ pub struct ConfigFile {
     pub ignore_inode: Option<bool>,
     /// The log.
     pub log: LogTable,
+    /// What is kept of each entry.
+    pub preserve: PreserveTable,
     /// The mirrors.
     pub job: Vec<JobTable>,
 }
@@ -94,6 +97,42 @@ pub struct LogTable {
     pub max_size: Option<u64>,
     /// So many old logs are kept.
     pub keep: Option<u32>,
+}
+
+/// `[preserve]`, and `[job.preserve]` over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreserveTable {
+    /// See [`Preserve::permissions`].
+    pub permissions: Option<bool>,
+    /// See [`Preserve::owner`].
+    pub owner: Option<bool>,
+    /// See [`Preserve::times`].
+    pub times: Option<bool>,
+    /// See [`Preserve::xattrs`].
+    pub xattrs: Option<bool>,
+    /// See [`Preserve::hard_links`].
+    pub hard_links: Option<bool>,
+    /// See [`Preserve::sparse`].
+    pub sparse: Option<bool>,
+    /// See [`Preserve::specials`].
+    pub specials: Option<bool>,
+}
+
+impl PreserveTable {
+    /// This table's switches over those of `below`, and over the defaults.
+    pub fn over(&self, below: &Self) -> Preserve {
+        let all = Preserve::default();
+        Preserve {
+            permissions: self.permissions.or(below.permissions).unwrap_or(all.permissions),
+            owner: self.owner.or(below.owner).unwrap_or(all.owner),
+            times: self.times.or(below.times).unwrap_or(all.times),
+            xattrs: self.xattrs.or(below.xattrs).unwrap_or(all.xattrs),
+            hard_links: self.hard_links.or(below.hard_links).unwrap_or(all.hard_links),
+            sparse: self.sparse.or(below.sparse).unwrap_or(all.sparse),
+            specials: self.specials.or(below.specials).unwrap_or(all.specials),
+        }
+    }
 }
 
 /// One `[[job]]`.
@@ -118,6 +157,8 @@ pub struct JobTable {
     pub ignore_ctime: Option<bool>,
     /// Overrides the top-level key.
     pub ignore_inode: Option<bool>,
+    /// Overrides the switches of the top-level table one by one.
+    pub preserve: PreserveTable,
 }
 
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

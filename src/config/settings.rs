@@ -3,6 +3,7 @@
 use super::ConfigError;
 pub use super::file::ConfigFile;
 use super::file::{Durability, JobTable, LogFormat, LogLevel};
+use crate::model::Preserve;
 use crate::plan::gate::MaxDelete;
 use std::env;
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub ignore_ctime: bool,
     /// Another inode number alone is no reason to read a file.
     pub ignore_inode: bool,
+    /// What is kept of each entry.
+    pub preserve: Preserve,
 }
 
 /// The log.
@@ -240,5 +243,6 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         durability: file.durability.unwrap_or_default(),
         ignore_ctime: table.ignore_ctime.or(file.ignore_ctime).unwrap_or(false),
         ignore_inode: table.ignore_inode.or(file.ignore_inode).unwrap_or(false),
+        preserve: table.preserve.over(&file.preserve),
     })
 }

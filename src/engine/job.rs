@@ -165,7 +165,12 @@ impl Job {
         groups.push(getegid().as_raw());
         let mistrusted = source.mistrusted();
         Rules {
-            rights: Rights { uid: geteuid().as_raw(), groups, nosuid: mistrusted.nosuid },
+            rights: Rights {
+                uid: geteuid().as_raw(),
+                groups,
+                nosuid: mistrusted.nosuid,
+                preserve: self.settings.preserve,
+            },
             nodev: mistrusted.nodev,
             ignore_ctime: self.settings.ignore_ctime,
             ignore_inode: self.settings.ignore_inode,

@@ -4,7 +4,7 @@ use super::decide::{Decision, Knowledge, Rules, decide};
 use super::desired::Rights;
 use super::join::Joined;
 use crate::model::{
-    Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Stat, Timestamp, Verb,
+    Digest, EntryPath, Fingerprint, Kind, Operation, Preserve, Problem, Record, Seen, Stat, Timestamp, Verb,
 };
 
 const OLD: Timestamp = Timestamp::new(1_000, 5);
@@ -12,7 +12,7 @@ const NOW: Timestamp = Timestamp::new(2_000, 5);
 const KNOWN: Digest = Digest([7; 16]);
 
 fn rules() -> Rules {
-    let rights = Rights { uid: 0, groups: vec![0], nosuid: false };
+    let rights = Rights { uid: 0, groups: vec![0], nosuid: false, preserve: Preserve::default() };
     Rules {
         rights,
         ignore_ctime: false,

@@ -1,6 +1,6 @@
 //! What metadata a replica entry should have, given the source's and what this process may do.
 
-use crate::model::{Kind, Stat, Timestamp};
+use crate::model::{Kind, Preserve, Stat, Timestamp};
 
 /// Who this process is, as far as keeping owners goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Rights {
     /// The source is mounted without set-id bits being honoured: they are not brought to where they
     /// would be.
     pub nosuid: bool,
+    /// What is to be kept at all.
+    pub preserve: Preserve,
 }
 
 /// The metadata to bring about. `None`: leave it as it is.
@@ -80,8 +82,8 @@ mod tests {
 
     #[test]
     fn root_keeps_all_and_others_keep_what_they_may() {
-        let root = Rights { uid: 0, groups: vec![0], nosuid: false };
-        let user = Rights { uid: 1000, groups: vec![1000, 27], nosuid: false };
+        let root = Rights { uid: 0, groups: vec![0], nosuid: false, preserve: Preserve::default() };
+        let user = Rights { uid: 1000, groups: vec![1000, 27], nosuid: false, preserve: Preserve::default() };
         let mistrusting = Rights { nosuid: true, ..root.clone() };
         let table = [
             (&mistrusting, stat(0o6755, 33, 44), (0o755, Some(33), Some(44))),

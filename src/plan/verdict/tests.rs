@@ -2,7 +2,7 @@
 //! not read; `=` stands for metadata as the row has it, `~` for a ctime that moved.
 
 use super::*;
-use crate::model::{EntryPath, Kind};
+use crate::model::{EntryPath, Kind, Preserve};
 use crate::plan::desired::Rights;
 
 fn time(seconds: i64) -> Timestamp {
@@ -15,7 +15,7 @@ fn digest(content: char) -> Digest {
 
 fn rules() -> Rules {
     Rules {
-        rights: Rights { uid: 0, groups: vec![0], nosuid: false },
+        rights: Rights { uid: 0, groups: vec![0], nosuid: false, preserve: Preserve::default() },
         ignore_ctime: false,
         ignore_inode: false,
         nodev: false,
