@@ -16,3 +16,4 @@ pub mod roots;
 pub mod signals;
 pub mod store;
 pub mod transfer;
+pub mod umask;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Manifest, lock and log are for their owner only, whatever the shell's umask says; modes of
     // replica entries are set explicitly.
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    twinfold::umask::close();
     // The panic's own message is on stderr already; 1 is the code for a run that could not be.
     ExitCode::from(catch_unwind(|| twinfold::cli::run(std::env::args_os())).unwrap_or(1))
 }

@@ -165,3 +165,29 @@ fn what_is_mounted_inside_the_source_is_mirrored() {
     mirror.sync();
     assert_eq!(fs::read(mirror.in_replica("mounted/file")).unwrap(), b"on another file system");
 }
+
+#[test]
+fn a_replica_without_attributes_gets_the_rest_and_says_so_once() {
+    let mut mirror = Mirror::new();
+    let disk = mirror.path("disk");
+    mkdir(&disk);
+    let Some(_mounted) = mount(&["-t", "ramfs", "ramfs"], &disk) else { return };
+    mirror.replica = disk.join("replica");
+    for name in ["a", "b", "folder/c", "plain"] {
+        write(mirror.in_source(name), "content");
+    }
+    for name in ["a", "b", "folder/c", "folder"] {
+        common::tree::set_attribute(mirror.in_source(name), "user.a", "1");
+    }
+    settle();
+    for _ in 0..2 {
+        let output = mirror.run(&[]).expect(3).says("preserve.xattrs");
+        assert_eq!(output.stderr.matches("preserve.xattrs").count(), 1, "{}", output.stderr);
+        assert_eq!(fs::read(mirror.in_replica("folder/c")).unwrap(), b"content");
+    }
+    mirror.write_config("home/twinfold/config.toml", "[preserve]\nxattrs = false\n");
+    mirror.run(&[]).expect(0);
+    settle();
+    mirror.run(&[]).expect(0);
+    mirror.assert_idle();
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its floor.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 21] = [
     ("model", 0),
     ("cancel", 0),
     ("plan", 1),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, u8); 20] = [
     ("lock", 2),
     ("config", 2),
     ("clock", 2),
+    ("umask", 2),
     ("roots", 2),
     ("engine", 3),
     ("error", 3),

@@ -161,7 +161,8 @@ fn an_unknown_key_names_file_line_and_nearest_key() {
             ["config.toml", "line 4", "`replicas`", "`replica`"],
         ),
         ("[trash]\nenabled = true\n", ["config.toml", "line 1", "`trash`", "unknown"]),
-        ("[preserve]\nxattrs = true\n", ["config.toml", "line 1", "`preserve`", "unknown"]),
+        ("[preserve]\nxattr = true\n", ["config.toml", "line 2", "`xattr`", "`xattrs`"]),
+        ("[[job]]\n[job.preserve]\nowners = true\n", ["config.toml", "line 3", "`owners`", "`owner`"]),
     ] {
         let output = with_config(&mirror, text, &[]).expect(2);
         for word in said {

@@ -4,10 +4,11 @@
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::hash::{Stream, digest_many};
-use crate::model::{Digest, EntryPath, Kind, Problem, Stat, Timestamp};
+use crate::model::{Attributes, Difference, Digest, EntryPath, Kind, Problem, Stat, Timestamp};
 use crate::plan::decide::Knowledge;
+use crate::plan::desired::Rights;
 use crate::plan::planner::Question;
-use crate::store::{Fault, Folder, Store};
+use crate::store::{Fault, Folder, Store, attributes_of};
 use crate::transfer::{self, Interruption};
 use std::cell::RefCell;
 use std::fs::File;
@@ -125,6 +126,8 @@ pub struct Comparison<'e, S: Store, R: Store> {
     pub source: &'e S,
     /// The mirror.
     pub replica: &'e R,
+    /// What is kept of the source.
+    pub rights: &'e Rights,
     /// Bytes read at a time.
     pub chunk_bytes: usize,
     /// A request to stop.
@@ -133,16 +136,16 @@ pub struct Comparison<'e, S: Store, R: Store> {
 
 /// A comparison that went well but whose digest is still to be computed with the others.
 struct Pending {
-    index: usize,
     content: Range<usize>,
     source: Stat,
     replica: Stat,
+    attributes: Difference,
     began: Timestamp,
 }
 
 enum Finding {
     Known(Knowledge),
-    Pending { content: Range<usize>, source: Stat, replica: Stat, began: Timestamp },
+    Pending(Pending),
 }
 
 impl<S: Store, R: Store> Comparison<'_, S, R> {
@@ -154,7 +157,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
     fn answer_in(&self, questions: &[Question], arena: &mut Arena) -> Vec<Knowledge> {
         let mut source = NearFolder::new(self.source);
         let mut replica = NearFolder::new(self.replica);
-        let mut pending: Vec<Pending> = Vec::new();
+        let mut pending: Vec<(usize, Pending)> = Vec::new();
         let mut answers: Vec<Knowledge> = Vec::with_capacity(questions.len());
         for (index, question) in questions.iter().enumerate() {
             let finding = if self.cancel.requested() {
@@ -164,17 +167,17 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             };
             answers.push(match finding {
                 Finding::Known(knowledge) => knowledge,
-                Finding::Pending { content, source, replica, began } => {
-                    pending.push(Pending { index, content, source, replica, began });
+                Finding::Pending(found) => {
+                    pending.push((index, found));
                     // Overwritten below, when the digests are there.
                     Knowledge::Vanished
                 }
             });
         }
-        let contents: Vec<&[u8]> = pending.iter().map(|p| arena.get(&p.content)).collect();
-        for (pending, digest) in pending.iter().zip(digest_many(&contents)) {
-            let Pending { index, source, replica, began, .. } = *pending;
-            answers[index] = Knowledge::Same { source, replica, digest, began };
+        let contents: Vec<&[u8]> = pending.iter().map(|(_, found)| arena.get(&found.content)).collect();
+        for ((index, found), digest) in pending.iter().zip(digest_many(&contents)) {
+            let Pending { source, replica, attributes, began, .. } = *found;
+            answers[*index] = Knowledge::Same { source, replica, digest: Some(digest), attributes, began };
         }
         answers
     }
@@ -189,6 +192,9 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         let path = question.path();
         let Some((scanned, _)) = question.stats() else { return Finding::Known(Knowledge::Vanished) };
         let kind = scanned.kind();
+        if kind == Kind::Folder {
+            return Finding::Known(self.compare_folders(path));
+        }
         let ours = match source.of(path) {
             Ok(folder) => folder,
             Err(fault) => return Finding::Known(source_fault(path, &fault)),
@@ -196,6 +202,9 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         let Ok(theirs) = replica.of(path) else { return Finding::Known(Knowledge::Different) };
         if kind == Kind::Symlink {
             return Finding::Known(compare_links(path, &*ours, &*theirs));
+        }
+        if !kind.has_content() {
+            return Finding::Known(self.compare_specials(path, &*ours, &*theirs));
         }
         for _ in 0..TRIES {
             match self.compare_files(path, &*ours, &*theirs, arena) {
@@ -206,6 +215,52 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         }
         // It never stands still: a copy knows what to do with such a file.
         Finding::Known(Knowledge::Different)
+    }
+
+    /// Folders hold entries of their own; only their figures and attributes are compared.
+    fn compare_folders(&self, path: &EntryPath) -> Knowledge {
+        let began = clock::now();
+        let scope = self.rights.scope();
+        let at_source = || -> Result<_, Fault> {
+            let folder = self.source.folder(path)?;
+            Ok((folder.own_stat()?, folder.own_attributes(scope)?))
+        };
+        let at_replica = || -> Result<_, Fault> {
+            let folder = self.replica.folder(path)?;
+            Ok((folder.own_stat()?, folder.own_attributes(scope)?))
+        };
+        self.compare_figures(path, began, at_source(), at_replica())
+    }
+
+    fn compare_specials(&self, path: &EntryPath, ours: &S::Folder, theirs: &R::Folder) -> Knowledge {
+        let began = clock::now();
+        let scope = self.rights.scope();
+        let name = path.name();
+        self.compare_figures(path, began, ours.attributes(name, scope), theirs.attributes(name, scope))
+    }
+
+    fn compare_figures(
+        &self,
+        path: &EntryPath,
+        began: Timestamp,
+        source: Result<(Stat, Attributes), Fault>,
+        replica: Result<(Stat, Attributes), Fault>,
+    ) -> Knowledge {
+        let (source, wanted) = match source {
+            Ok((stat, found)) => (stat, self.rights.desired_attributes(found)),
+            Err(fault) => return source_fault(path, &fault),
+        };
+        let (replica, present) = match replica {
+            Ok(found) => found,
+            Err(fault) if fault.is_absence() => return Knowledge::Vanished,
+            Err(fault) => return Knowledge::Failed(Problem::replica(path, fault.action, &fault.error)),
+        };
+        // Became something else since it was scanned: the next run sees what is so.
+        if source.kind() != replica.kind() || source.rdev != replica.rdev {
+            return Knowledge::Vanished;
+        }
+        let attributes = wanted.difference(&present);
+        Knowledge::Same { source, replica, digest: None, attributes, began }
     }
 
     /// One comparison of two files; `None`: the source did not stand still.
@@ -228,6 +283,12 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         }
         let failed_source = |error| at_source(Fault { action: "read", error });
         let failed_replica = |error| at_replica(Fault { action: "read", error });
+        let compare_attributes = || {
+            let scope = self.rights.scope();
+            let wanted =
+                self.rights.desired_attributes(attributes_of(&source_file, scope).map_err(at_source)?);
+            Ok(wanted.difference(&attributes_of(&replica_file, scope).map_err(at_replica)?))
+        };
         if size <= SMALL {
             let Some(content) = arena.read(&source_file, size).map_err(failed_source)? else {
                 return Ok(None);
@@ -237,6 +298,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             if let Some(found) = &found {
                 arena.release(found);
             }
+            let attributes = if same { compare_attributes()? } else { Difference::None };
             if !stood_still(&source, &restat(&source_file).map_err(failed_source)?) {
                 arena.release(&content);
                 return Ok(None);
@@ -245,7 +307,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                 arena.release(&content);
                 return Ok(Some(Finding::Known(Knowledge::Different)));
             }
-            return Ok(Some(Finding::Pending { content, source, replica, began }));
+            return Ok(Some(Finding::Pending(Pending { content, source, replica, attributes, began })));
         }
         let (mut x, mut y) = (vec![0; self.chunk_bytes], vec![0; self.chunk_bytes]);
         let mut hash = Stream::new();
@@ -258,11 +320,12 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             Err(Interruption::Replica(error)) => return Err(failed_replica(error)),
             Err(Interruption::Cancelled) => return Err(Knowledge::Vanished),
         };
+        let attributes = if same { compare_attributes()? } else { Difference::None };
         if !stood_still(&source, &restat(&source_file).map_err(failed_source)?) {
             return Ok(None);
         }
         Ok(Some(Finding::Known(if same {
-            Knowledge::Same { source, replica, digest: hash.finish(), began }
+            Knowledge::Same { source, replica, digest: Some(hash.finish()), attributes, began }
         } else {
             Knowledge::Different
         })))
@@ -286,7 +349,8 @@ fn compare_links<S: Folder, R: Folder>(path: &EntryPath, ours: &S, theirs: &R) -
     };
     match read() {
         Ok((source, target, replica, found)) if target == found => {
-            Knowledge::Same { source, replica, digest: digest_of(&target), began }
+            let (digest, attributes) = (Some(digest_of(&target)), Difference::None);
+            Knowledge::Same { source, replica, digest, attributes, began }
         }
         Ok(_) => Knowledge::Different,
         Err(knowledge) => knowledge,

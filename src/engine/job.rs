@@ -14,6 +14,7 @@ use crate::plan::desired::Rights;
 use crate::roots::{self, RootPaths};
 use crate::store::Mounts;
 use crate::store::local::LocalStore;
+use crate::umask;
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -167,7 +168,9 @@ impl Job {
         Rules {
             rights: Rights {
                 uid: geteuid().as_raw(),
+                gid: getegid().as_raw(),
                 groups,
+                umask: umask::inherited(),
                 nosuid: mistrusted.nosuid,
                 preserve: self.settings.preserve,
             },

@@ -1,7 +1,7 @@
 //! One run from its first look to its last row.
 
 use super::content::{BATCH_BYTES, Comparison, SMALL};
-use super::execute::{Site, execute};
+use super::execute::{Loss, Site, execute};
 use super::job::Job;
 use super::observe;
 use super::report::{Report, Tally};
@@ -203,6 +203,7 @@ impl Scan<'_> {
             durability: self.job.settings.durability,
             cancel: self.cancel,
             owner_lost: AtomicBool::new(false),
+            attributes_lost: Loss::default(),
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
         };
@@ -222,6 +223,7 @@ impl Scan<'_> {
         let comparison = self.replica.map(|replica| Comparison {
             source: self.source,
             replica,
+            rights: &self.rules.rights,
             chunk_bytes: self.job.settings.chunk_bytes,
             cancel: self.cancel,
         });

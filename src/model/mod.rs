@@ -1,5 +1,6 @@
 //! Floor 0: the values everything else speaks in. No I/O, no threads, no clock.
 
+pub mod attributes;
 pub mod digest;
 pub mod entry;
 pub mod escape;
@@ -12,6 +13,7 @@ pub mod record;
 pub mod stat;
 pub mod timestamp;
 
+pub use attributes::{Attributes, Difference, Scope};
 pub use digest::Digest;
 pub use entry::{Entry, Seen};
 pub use finding::{Damage, Drift, Finding, Verdict};

@@ -46,6 +46,8 @@ pub struct Operation {
     /// they did not change. For a metadata operation on a file or link: the digest both sides
     /// were found to have, and when.
     pub content: Option<(Digest, super::Timestamp)>,
+    /// Attributes are to be brought over as well; false only for a metadata operation that finds them right.
+    pub attributes: bool,
     /// For a delete: what the source had there when it was last in step, if that is known. Where the
     /// same object has another name now, nothing is lost.
     pub origin: Option<Fingerprint>,

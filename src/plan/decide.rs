@@ -7,7 +7,8 @@ use super::desired::Rights;
 use super::join::Joined;
 use crate::model::record::is_racy;
 use crate::model::{
-    Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Side, Stat, Timestamp, Verb,
+    Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Side, Stat,
+    Timestamp, Verb,
 };
 
 /// What holds for a whole run.
@@ -27,17 +28,19 @@ pub struct Rules {
     pub tick_nanos: i64,
 }
 
-/// What reading both contents showed.
+/// What reading both sides showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Knowledge {
-    /// They are equal; the figures are those of the handles that were read.
+    /// The contents are equal; the figures are those of the handles that were read.
     Same {
         /// The source's figures while it was read.
         source: Stat,
         /// The replica's.
         replica: Stat,
-        /// What both hold.
-        digest: Digest,
+        /// What both hold; `None` for what has no content.
+        digest: Option<Digest>,
+        /// How the attributes differ.
+        attributes: Difference,
         /// When reading began.
         began: Timestamp,
     },
@@ -54,14 +57,14 @@ pub enum Knowledge {
 pub enum Decision {
     /// All is as the manifest says: no open, no write.
     Unchanged,
-    /// The contents must be known first.
+    /// Contents or attributes must be known first.
     Ask,
     /// The replica is right; the manifest is to say so.
     Confirm(Record),
     /// A file, link or special file is to be made, copied, mended or removed.
     Operate(Operation),
     /// A folder is to be made or mended; without a verb, only its times are put back.
-    Folder(Option<Verb>),
+    Folder(Option<Verb>, Difference),
     /// Both sides are gone: the row goes too.
     Forget(EntryPath),
     /// Something could not be looked at; both sides stay as they are.
@@ -90,7 +93,7 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
             if rules.rights.desired(source).met_but_for_time(replica) {
                 unreadable(path, Side::Replica, "list", cause)
             } else {
-                Decision::Folder(Some(Verb::Metadata))
+                Decision::Folder(Some(Verb::Metadata), Difference::Plain)
             }
         }
         (Some(Seen::Present(source)), Some(Seen::Present(replica))) => {
@@ -120,50 +123,45 @@ fn both_there(
     {
         return bring_over(path, source, Some(replica), row, rules);
     }
-    if !src.kind.has_content() {
-        return without_content(path, source, replica, row, rules);
-    }
+    let nothing_to_read = !src.kind.has_content() && rules.rights.scope().is_empty();
     match knowledge {
+        None if nothing_to_read => {
+            let (digest, attributes) = (None, Difference::None);
+            let known = Knowledge::Same {
+                source: *source,
+                replica: *replica,
+                digest,
+                attributes,
+                began: rules.began,
+            };
+            both_there(path, source, replica, row, Some(&known), rules)
+        }
         None => Decision::Ask,
         Some(Knowledge::Different) => bring_over(path, source, Some(replica), row, rules),
         // Sizes agree, so nothing is lost by looking again on the next run.
         Some(Knowledge::Vanished) => Decision::Unchanged,
         Some(Knowledge::Failed(problem)) => Decision::Problem(problem.clone()),
-        Some(Knowledge::Same { source, replica, digest, began }) => {
-            let content = Some((*digest, *began));
-            if rules.rights.desired(source).met(replica) {
+        Some(Knowledge::Same { source, replica, digest, attributes, began }) => {
+            let content = digest.map(|digest| (digest, *began));
+            let desired = rules.rights.desired(source);
+            let differ = *attributes != Difference::None;
+            if desired.met(replica) && !differ {
                 let racy = is_racy(source.fingerprint.ctime, *began, rules.tick_nanos, row);
                 Decision::Confirm(Record::new(path.clone(), source, replica, content, racy))
+            } else if source.kind() == Kind::Folder {
+                let verb = (differ || !desired.met_but_for_time(replica)).then_some(Verb::Metadata);
+                Decision::Folder(verb, *attributes)
             } else if replica.links > 1 {
                 // Mending it would write through to the inode's other names.
                 bring_over(path, source, Some(replica), row, rules)
             } else {
                 let mut mend = operation(path, Verb::Metadata, Some(*source), Some(*replica));
                 mend.content = content;
+                // A change of owner takes capabilities away.
+                mend.attributes = differ || !desired.owner_met(replica);
                 Decision::Operate(mend)
             }
         }
-    }
-}
-
-/// Folders and special files: the metadata is all there is.
-fn without_content(
-    path: &EntryPath,
-    source: &Stat,
-    replica: &Stat,
-    row: Option<&Record>,
-    rules: &Rules,
-) -> Decision {
-    let desired = rules.rights.desired(source);
-    if desired.met(replica) {
-        let racy = is_racy(source.fingerprint.ctime, rules.began, rules.tick_nanos, row);
-        Decision::Confirm(Record::new(path.clone(), source, replica, None, racy))
-    } else if source.kind() == Kind::Folder {
-        Decision::Folder((!desired.met_but_for_time(replica)).then_some(Verb::Metadata))
-    } else if replica.links > 1 {
-        bring_over(path, source, Some(replica), row, rules)
-    } else {
-        Decision::Operate(operation(path, Verb::Metadata, Some(*source), Some(*replica)))
     }
 }
 
@@ -175,7 +173,7 @@ fn bring_over(
     rules: &Rules,
 ) -> Decision {
     match source.kind() {
-        Kind::Folder => Decision::Folder(Some(Verb::Create)),
+        Kind::Folder => Decision::Folder(Some(Verb::Create), Difference::None),
         Kind::File => {
             let mut copy = operation(path, Verb::Copy, Some(*source), replica.copied());
             copy.content = row.and_then(|row| expected(source, row, rules));
@@ -195,7 +193,16 @@ fn expected(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Times
 }
 
 fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option<Stat>) -> Operation {
-    Operation { path: path.clone(), verb, source, replica, content: None, origin: None, displaces: false }
+    Operation {
+        path: path.clone(),
+        verb,
+        source,
+        replica,
+        content: None,
+        attributes: true,
+        origin: None,
+        displaces: false,
+    }
 }
 
 fn unreadable(path: &EntryPath, side: Side, action: &'static str, cause: &str) -> Decision {

@@ -4,7 +4,8 @@ use super::decide::{Decision, Knowledge, Rules, decide};
 use super::desired::Rights;
 use super::join::Joined;
 use crate::model::{
-    Digest, EntryPath, Fingerprint, Kind, Operation, Preserve, Problem, Record, Seen, Stat, Timestamp, Verb,
+    Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Preserve, Problem, Record, Seen, Stat,
+    Timestamp, Verb,
 };
 
 const OLD: Timestamp = Timestamp::new(1_000, 5);
@@ -12,7 +13,8 @@ const NOW: Timestamp = Timestamp::new(2_000, 5);
 const KNOWN: Digest = Digest([7; 16]);
 
 fn rules() -> Rules {
-    let rights = Rights { uid: 0, groups: vec![0], nosuid: false, preserve: Preserve::default() };
+    let rights =
+        Rights { uid: 0, gid: 0, groups: vec![0], umask: 0, nosuid: false, preserve: Preserve::default() };
     Rules {
         rights,
         ignore_ctime: false,
@@ -61,9 +63,9 @@ fn word(decision: &Decision) -> &'static str {
         Decision::Ask => "ask",
         Decision::Confirm(_) => "confirm",
         Decision::Operate(Operation { verb, .. }) => verb.name(),
-        Decision::Folder(Some(Verb::Create)) => "make folder",
-        Decision::Folder(Some(_)) => "mend folder",
-        Decision::Folder(None) => "put time back",
+        Decision::Folder(Some(Verb::Create), _) => "make folder",
+        Decision::Folder(Some(_), _) => "mend folder",
+        Decision::Folder(None, _) => "put time back",
         Decision::Forget(_) => "forget",
         Decision::Problem(_) => "problem",
     }
@@ -142,16 +144,17 @@ fn a_racy_row_is_never_taken_for_unchanged() {
     assert_eq!(word(&decide(&joined(Some(file), Some(twin(file)), Some(racy)), None, &rules())), "ask");
     let folder = stat(Kind::Folder);
     let racy = Record { racy: true, ..row(&folder) };
-    assert_eq!(
-        word(&decide(&joined(Some(folder), Some(twin(folder)), Some(racy)), None, &rules())),
-        "confirm"
-    );
+    assert_eq!(word(&decide(&joined(Some(folder), Some(twin(folder)), Some(racy)), None, &rules())), "ask");
 }
 
 #[test]
 fn what_was_learned_decides_between_confirming_mending_and_copying() {
     let file = stat(Kind::File);
-    let same = |replica: Stat| Knowledge::Same { source: file, replica, digest: KNOWN, began: NOW };
+    let differing = |replica: Stat, attributes: Difference| {
+        let (source, digest) = (with(file, |_| {}), Some(KNOWN));
+        Knowledge::Same { source, replica, digest, attributes, began: NOW }
+    };
+    let same = |replica: Stat| differing(replica, Difference::None);
     let failed = Knowledge::Failed(Problem::source(&path(Kind::File), "read", "no"));
     let other_mode = with(twin(file), |s| s.fingerprint.mode = 0o600);
     let other_time = with(twin(file), |s| s.fingerprint.mtime.seconds += 1);
@@ -162,6 +165,8 @@ fn what_was_learned_decides_between_confirming_mending_and_copying() {
         (same(other_mode), "metadata"),
         (same(other_time), "metadata"),
         (same(other_owner), "metadata"),
+        (differing(twin(file), Difference::Plain), "metadata"),
+        (differing(twin(file), Difference::Access), "metadata"),
         (same(linked), "copy"),
         (Knowledge::Different, "copy"),
         (Knowledge::Vanished, "unchanged"),
@@ -201,15 +206,25 @@ fn another_kind_under_the_same_name_is_replaced() {
 }
 
 #[test]
-fn folders_are_compared_by_their_metadata_alone() {
+fn folders_are_compared_by_their_metadata_and_asked_about_where_attributes_are_kept() {
     let folder = stat(Kind::Folder);
-    for (replica, verdict) in [
-        (twin(folder), "confirm"),
-        (with(twin(folder), |s| s.fingerprint.mtime.seconds += 1), "put time back"),
-        (with(twin(folder), |s| s.fingerprint.mode = 0o700), "mend folder"),
-        (with(twin(folder), |s| s.gid = 5), "mend folder"),
+    let mut plain = rules();
+    plain.rights.preserve.xattrs = false;
+    for (replica, attributes, verdict) in [
+        (twin(folder), Difference::None, "confirm"),
+        (twin(folder), Difference::Plain, "mend folder"),
+        (twin(folder), Difference::Access, "mend folder"),
+        (with(twin(folder), |s| s.fingerprint.mtime.seconds += 1), Difference::None, "put time back"),
+        (with(twin(folder), |s| s.fingerprint.mode = 0o700), Difference::None, "mend folder"),
+        (with(twin(folder), |s| s.gid = 5), Difference::None, "mend folder"),
     ] {
-        assert_eq!(word(&decide(&joined(Some(folder), Some(replica), None), None, &rules())), verdict);
+        let joined = joined(Some(folder), Some(replica), None);
+        assert_eq!(word(&decide(&joined, None, &rules())), "ask");
+        let known = Knowledge::Same { source: folder, replica, digest: None, attributes, began: NOW };
+        assert_eq!(word(&decide(&joined, Some(&known), &rules())), verdict, "{known:?}");
+        if attributes == Difference::None {
+            assert_eq!(word(&decide(&joined, None, &plain)), verdict);
+        }
     }
 }
 

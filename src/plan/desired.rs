@@ -1,14 +1,18 @@
 //! What metadata a replica entry should have, given the source's and what this process may do.
 
-use crate::model::{Kind, Preserve, Stat, Timestamp};
+use crate::model::{Attributes, Kind, Preserve, Scope, Stat, Timestamp};
 
-/// Who this process is, as far as keeping owners goes.
+/// Who this process is, as far as keeping owners goes, and what it is to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// Effective user.
     pub uid: u32,
+    /// Effective group.
+    pub gid: u32,
     /// Effective and supplementary groups.
     pub groups: Vec<u32>,
+    /// Permission bits that new entries do not get where permissions are not kept.
+    pub umask: u32,
     /// The source is mounted without set-id bits being honoured: they are not brought to where they
     /// would be.
     pub nosuid: bool,
@@ -17,7 +21,7 @@ pub struct Rights {
 }
 
 /// The metadata to bring about. `None`: leave it as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Permission bits; links have none of their own.
     pub mode: Option<u32>,
@@ -26,46 +30,92 @@ pub struct Desired {
     /// Group, where this process may set it.
     pub gid: Option<u32>,
     /// Last change of the content.
-    pub mtime: Timestamp,
+    pub mtime: Option<Timestamp>,
 }
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
+const PLAIN: u32 = 0o777;
 
 impl Rights {
     /// What the replica of `source` should have. Set-id bits are brought over only where the owner
     /// they act for is: a user's setuid file must never become somebody else's.
     pub fn desired(&self, source: &Stat) -> Desired {
+        let kept = self.preserve;
         let root = self.uid == 0;
-        let gid = (root || self.groups.contains(&source.gid)).then_some(source.gid);
+        let same_group = root || self.groups.contains(&source.gid);
+        // A group that cannot be kept becomes this process's own: not that of a set-gid folder above.
+        let gid = kept.owner.then_some(if same_group { source.gid } else { self.gid });
+        Desired {
+            mode: (kept.permissions && source.kind() != Kind::Symlink).then(|| self.mode(source)),
+            uid: (root && kept.owner).then_some(source.uid),
+            gid,
+            mtime: kept.times.then_some(source.fingerprint.mtime),
+        }
+    }
+
+    /// What an entry that is made anew should have, in the place of `replaced` if there was something.
+    /// What is not kept stays as it was there.
+    pub fn desired_new(&self, source: &Stat, replaced: Option<&Stat>) -> Desired {
+        let replaced = replaced.filter(|old| old.kind() == source.kind());
+        let mut desired = self.desired(source);
+        if !self.preserve.permissions && source.kind() != Kind::Symlink {
+            let fresh = source.fingerprint.mode & PLAIN & !self.umask;
+            desired.mode = Some(replaced.map_or(fresh, |old| old.fingerprint.mode & PLAIN));
+        }
+        if !self.preserve.owner && self.uid == 0 {
+            desired.uid = replaced.map(|old| old.uid);
+            desired.gid = replaced.map(|old| old.gid);
+        }
+        desired
+    }
+
+    /// The permission bits that may be kept.
+    fn mode(&self, source: &Stat) -> u32 {
+        let root = self.uid == 0;
         let mut mode = source.fingerprint.mode;
-        if self.nosuid || (!root && source.uid != self.uid) {
+        if self.nosuid || !self.preserve.owner || (!root && source.uid != self.uid) {
             mode &= !SETUID;
         }
+        let group_kept = self.preserve.owner && (root || self.groups.contains(&source.gid));
         // On a folder the bit only says whose group new entries get.
-        if gid.is_none() || (self.nosuid && source.kind() != Kind::Folder) {
+        if !group_kept || (self.nosuid && source.kind() != Kind::Folder) {
             mode &= !SETGID;
         }
-        Desired {
-            mode: (source.kind() != Kind::Symlink).then_some(mode),
-            uid: root.then_some(source.uid),
-            gid,
-            mtime: source.fingerprint.mtime,
+        mode
+    }
+
+    /// Which attributes are kept.
+    pub fn scope(&self) -> Scope {
+        let kept = self.preserve;
+        Scope {
+            user: kept.xattrs,
+            acls: kept.xattrs && kept.permissions,
+            // Only root may set them, and they act for whoever owns the file.
+            capabilities: kept.xattrs && kept.owner && self.uid == 0,
         }
+    }
+
+    /// The attributes that the replica of an entry with the attributes `found` should have.
+    pub fn desired_attributes(&self, found: Attributes) -> Attributes {
+        if self.nosuid { found.without_capabilities() } else { found }
     }
 }
 
 impl Desired {
     /// Whether `replica` has all of it but, perhaps, the time.
     pub fn met_but_for_time(&self, replica: &Stat) -> bool {
-        self.mode.is_none_or(|mode| mode == replica.fingerprint.mode)
-            && self.uid.is_none_or(|uid| uid == replica.uid)
-            && self.gid.is_none_or(|gid| gid == replica.gid)
+        self.mode.is_none_or(|mode| mode == replica.fingerprint.mode) && self.owner_met(replica)
+    }
+
+    /// Whether `replica` has the owner and the group.
+    pub fn owner_met(&self, replica: &Stat) -> bool {
+        self.uid.is_none_or(|uid| uid == replica.uid) && self.gid.is_none_or(|gid| gid == replica.gid)
     }
 
     /// Whether `replica` has all of it.
     pub fn met(&self, replica: &Stat) -> bool {
-        self.met_but_for_time(replica) && self.mtime == replica.fingerprint.mtime
+        self.met_but_for_time(replica) && self.mtime.is_none_or(|mtime| mtime == replica.fingerprint.mtime)
     }
 }
 
@@ -80,22 +130,46 @@ mod tests {
         Stat { fingerprint, uid, gid, links: 1, device: 1, rdev: 0 }
     }
 
+    fn root() -> Rights {
+        let preserve = Preserve::default();
+        Rights { uid: 0, gid: 0, groups: vec![0], umask: 0o027, nosuid: false, preserve }
+    }
+
     #[test]
     fn root_keeps_all_and_others_keep_what_they_may() {
-        let root = Rights { uid: 0, groups: vec![0], nosuid: false, preserve: Preserve::default() };
-        let user = Rights { uid: 1000, groups: vec![1000, 27], nosuid: false, preserve: Preserve::default() };
-        let mistrusting = Rights { nosuid: true, ..root.clone() };
+        let user = Rights { uid: 1000, gid: 1000, groups: vec![1000, 27], ..root() };
+        let mistrusting = Rights { nosuid: true, ..root() };
         let table = [
             (&mistrusting, stat(0o6755, 33, 44), (0o755, Some(33), Some(44))),
-            (&root, stat(0o6755, 33, 44), (0o6755, Some(33), Some(44))),
+            (&root(), stat(0o6755, 33, 44), (0o6755, Some(33), Some(44))),
             (&user, stat(0o6755, 1000, 27), (0o6755, None, Some(27))),
             (&user, stat(0o6755, 33, 27), (0o2755, None, Some(27))),
-            (&user, stat(0o6755, 1000, 44), (0o4755, None, None)),
-            (&user, stat(0o7755, 33, 44), (0o1755, None, None)),
+            (&user, stat(0o6755, 1000, 44), (0o4755, None, Some(1000))),
+            (&user, stat(0o7755, 33, 44), (0o1755, None, Some(1000))),
         ];
         for (rights, source, (mode, uid, gid)) in table {
             let got = rights.desired(&source);
             assert_eq!((got.mode, got.uid, got.gid), (Some(mode), uid, gid), "{rights:?} {source:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_kept_is_left_alone_and_new_entries_get_what_the_umask_lets_them() {
+        let all = Preserve::default();
+        let (source, old) = (stat(0o6775, 33, 44), stat(0o600, 1, 2));
+        let rights = |preserve| Rights { preserve, ..root() };
+        let plain = rights(Preserve { permissions: false, ..all });
+        assert_eq!(plain.desired(&source).mode, None);
+        assert_eq!(plain.desired_new(&source, None).mode, Some(0o750));
+        assert_eq!(plain.desired_new(&source, Some(&old)).mode, Some(0o600));
+        let ownerless = rights(Preserve { owner: false, ..all });
+        let desired = ownerless.desired(&source);
+        assert_eq!((desired.mode, desired.uid, desired.gid), (Some(0o775), None, None));
+        let desired = ownerless.desired_new(&source, Some(&old));
+        assert_eq!((desired.uid, desired.gid), (Some(1), Some(2)));
+        assert!(!ownerless.scope().capabilities && ownerless.scope().acls);
+        let timeless = rights(Preserve { times: false, ..all });
+        assert_eq!(timeless.desired(&source).mtime, None);
+        assert!(rights(Preserve { xattrs: false, ..all }).scope().is_empty());
     }
 }

@@ -143,6 +143,7 @@ mod tests {
             source: None,
             replica: None,
             content: None,
+            attributes: true,
             origin: None,
             displaces: false,
         }

@@ -11,7 +11,7 @@ pub mod planner;
 pub mod shield;
 pub mod verdict;
 
-use crate::model::{EntryPath, Operation, Problem, Stat, Verb};
+use crate::model::{Difference, EntryPath, Operation, Problem, Stat, Verb};
 use std::sync::Arc;
 
 /// Everything that has to be done to the replica: the changes only, never the sameness.
@@ -45,6 +45,8 @@ pub struct FolderTask {
     pub replica: Option<Stat>,
     /// `None` where only its times are put back: that is no operation of its own.
     pub verb: Option<Verb>,
+    /// How the attributes of the two differ, as far as that is known.
+    pub difference: Difference,
     /// The name is taken by something that is no folder and that a delete of this plan removes.
     pub displaces: bool,
 }

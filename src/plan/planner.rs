@@ -4,7 +4,9 @@ use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
-use crate::model::{Change, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb};
+use crate::model::{
+    Change, Difference, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ pub enum Step {
 pub struct Question {
     /// What the three witnesses said.
     pub joined: Joined,
-    /// The folder it lies in, should an operation touch that.
+    /// A folder itself; of anything else the folder it lies in, should an operation touch that.
     folder: Arc<FolderTask>,
 }
 
@@ -82,7 +84,10 @@ impl<'r> Planner<'r> {
     }
 
     /// Decides about the next path of the join.
-    pub fn feed(&mut self, joined: Joined) -> Step {
+    pub fn feed(&mut self, mut joined: Joined) -> Step {
+        if !self.rules.rights.preserve.specials && joined.source.as_ref().is_some_and(is_special) {
+            joined.source = None;
+        }
         self.count(&joined);
         let shielded = self.shields.cover(&joined.path);
         self.shields.raise(&joined);
@@ -91,17 +96,24 @@ impl<'r> Planner<'r> {
         }
         self.follow(&joined);
         match decide(&joined, None, self.rules) {
-            Decision::Ask => match self.enclosing(&joined.path) {
-                Some(folder) => Step::Ask(Box::new(Question { joined, folder: Arc::clone(folder) })),
-                None => Step::Settled,
-            },
-            Decision::Folder(verb) => {
+            Decision::Ask => {
+                // A folder's own task is what its answer is for.
+                let task =
+                    if joined.path.is_folder() { self.trail.last() } else { self.enclosing(&joined.path) };
+                match task.cloned() {
+                    Some(folder) => Step::Ask(Box::new(Question { joined, folder })),
+                    None => Step::Settled,
+                }
+            }
+            Decision::Folder(verb, difference) => {
                 // A folder whose permissions hide what it holds is mended, but what it holds was not
                 // compared: only the next run can say that it is in step.
                 if let Some(Seen::Unlisted(_, cause)) = &joined.replica {
                     self.plan.problems.push(Problem::replica(&joined.path, "list", cause));
                 }
-                self.add_folder(verb);
+                if let Some(task) = self.trail.last().cloned() {
+                    self.add_folder(&task, verb, difference);
+                }
                 Step::Settled
             }
             decision => {
@@ -111,10 +123,15 @@ impl<'r> Planner<'r> {
         }
     }
 
-    /// Decides about a path that was asked about, now that its contents are known.
+    /// Decides about a path that was asked about, now that what it holds is known.
     pub fn learn(&mut self, question: Question, knowledge: &Knowledge) -> Step {
-        let decision = decide(&question.joined, Some(knowledge), self.rules);
-        self.settle(decision, Some(question.folder))
+        match decide(&question.joined, Some(knowledge), self.rules) {
+            Decision::Folder(verb, difference) => {
+                self.add_folder(&question.folder, verb, difference);
+                Step::Settled
+            }
+            decision => self.settle(decision, Some(question.folder)),
+        }
     }
 
     /// The plan, sorted, and what was counted on the way.
@@ -173,6 +190,7 @@ impl<'r> Planner<'r> {
                 source: *source,
                 replica,
                 verb: None,
+                difference: Difference::None,
                 displaces: false,
             }));
         }
@@ -185,10 +203,9 @@ impl<'r> Planner<'r> {
         (folder.path.as_bytes() == path.parent_bytes()).then_some(folder)
     }
 
-    /// Adds the folder that the join is at, which [`Planner::follow`] has just put on the trail.
-    fn add_folder(&mut self, verb: Option<Verb>) {
-        let Some(task) = self.trail.last() else { return };
-        let task = Arc::new(FolderTask { verb, ..(**task).clone() });
+    /// Adds a folder with what is to become of it.
+    fn add_folder(&mut self, task: &FolderTask, verb: Option<Verb>, difference: Difference) {
+        let task = Arc::new(FolderTask { verb, difference, ..task.clone() });
         if verb == Some(Verb::Create) {
             let parent = self.enclosing(&task.path).cloned();
             self.touch(parent);
@@ -205,7 +222,7 @@ impl<'r> Planner<'r> {
 
     fn settle(&mut self, decision: Decision, folder: Option<Arc<FolderTask>>) -> Step {
         match decision {
-            Decision::Unchanged | Decision::Ask | Decision::Folder(_) => Step::Settled,
+            Decision::Unchanged | Decision::Ask | Decision::Folder(..) => Step::Settled,
             Decision::Confirm(record) => Step::Confirm(Change::Put(record)),
             Decision::Forget(path) => Step::Confirm(Change::Forget(path)),
             Decision::Problem(problem) => {
@@ -230,6 +247,12 @@ impl<'r> Planner<'r> {
             Verb::Create | Verb::Copy | Verb::Metadata => &mut self.plan.entries,
         }
     }
+}
+
+/// Whether this is a FIFO, a socket or a device node.
+fn is_special(seen: &Seen) -> bool {
+    let Seen::Present(stat) = seen else { return false };
+    matches!(stat.kind(), Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice)
 }
 
 /// What makes an object of the source recognisable under another name: a file by inode, size and

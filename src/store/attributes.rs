@@ -1,58 +1,218 @@
-//! Owner, permissions and times, set through an open handle in the order that leaks nothing.
+//! Extended attributes of an object that is open, read and brought about.
 
-use super::{Applied, During, Fault};
-use crate::plan::desired::Desired;
+use super::{During, Fault};
+use crate::model::attributes::{ACL_DEFAULT, Attributes, Scope};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod, openat,
-    utimensat,
+    Mode, XattrFlags, fchmod, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query, fremovexattr,
+    fsetxattr, fstat, getxattr, getxattr_query, listxattr, listxattr_query, removexattr, setxattr,
 };
 use rustix::io::Errno;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
-/// Bits that act for the owner or the group, and are never set where those could not be.
-const SET_ID: u32 = 0o6000;
+/// Most lists of names and most values fit; what does not is asked for its size.
+const USUAL_BYTES: usize = 1024;
 
-/// Brings `desired` about on the object behind `handle`, which may be open with `O_PATH` only.
-///
-/// Owner first (a chown clears set-id bits and must not find them with the wrong owner), then
-/// permissions, then times. Where the owner cannot be given away that is no error.
-pub(super) fn apply(handle: BorrowedFd<'_>, desired: &Desired) -> Result<Applied, Fault> {
-    let owner_lost = set_owner(handle, desired.uid, desired.gid)?;
-    if let Some(mode) = desired.mode {
-        set_mode(handle, if owner_lost { mode & !SET_ID } else { mode })?;
-    }
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: desired.mtime.seconds, tv_nsec: desired.mtime.nanos.into() },
-    };
-    utimensat(handle, "", &times, AtFlags::EMPTY_PATH).during("set the time of")?;
-    Ok(Applied { owner_lost })
+/// An object whose attributes are in question.
+#[derive(Clone, Copy)]
+pub(super) enum Object<'a> {
+    /// Open for reading or writing.
+    Open(BorrowedFd<'a>),
+    /// Open as a place only (`O_PATH`): the calls for handles refuse it, but its link in `/proc`
+    /// leads to the very same object, without opening it.
+    Place(BorrowedFd<'a>),
 }
 
-/// Sets owner and group; `true` where this process may not.
-fn set_owner(handle: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<bool, Fault> {
-    if uid.is_none() && gid.is_none() {
+impl<'a> Object<'a> {
+    pub(super) fn handle(self) -> BorrowedFd<'a> {
+        match self {
+            Self::Open(handle) | Self::Place(handle) => handle,
+        }
+    }
+
+    fn link(handle: BorrowedFd<'_>) -> String {
+        format!("/proc/self/fd/{}", handle.as_raw_fd())
+    }
+
+    /// Fills the buffer with the names, each with a NUL behind it; an empty one is answered with the
+    /// size that is needed.
+    fn list(self, into: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Open(handle) if into.is_empty() => flistxattr_query(handle),
+            Self::Open(handle) => flistxattr(handle, into),
+            Self::Place(handle) if into.is_empty() => listxattr_query(Self::link(handle)),
+            Self::Place(handle) => listxattr(Self::link(handle), into),
+        }
+    }
+
+    /// Likewise with one value.
+    fn get(self, name: &OsStr, into: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Open(handle) if into.is_empty() => fgetxattr_query(handle, name),
+            Self::Open(handle) => fgetxattr(handle, name, into),
+            Self::Place(handle) if into.is_empty() => getxattr_query(Self::link(handle), name),
+            Self::Place(handle) => getxattr(Self::link(handle), name, into),
+        }
+    }
+
+    fn set(self, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
+        match self {
+            Self::Open(handle) => fsetxattr(handle, name, value, XattrFlags::empty()),
+            Self::Place(handle) => setxattr(Self::link(handle), name, value, XattrFlags::empty()),
+        }
+    }
+
+    fn remove(self, name: &OsStr) -> Result<(), Errno> {
+        match self {
+            Self::Open(handle) => fremovexattr(handle, name),
+            Self::Place(handle) => removexattr(Self::link(handle), name),
+        }
+    }
+}
+
+/// Calls `ask` with room for what it returns, as much as that takes.
+fn with_room(ask: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut room = vec![0; USUAL_BYTES];
+    loop {
+        match ask(&mut room) {
+            Ok(length) => {
+                room.truncate(length);
+                return Ok(room);
+            }
+            // What is needed may grow meanwhile.
+            Err(Errno::RANGE) => room.resize(ask(&mut [])?.max(room.len() + 1), 0),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads the attributes that `scope` covers; none where the file system has no such thing.
+pub(super) fn read(object: Object<'_>, scope: Scope) -> Result<Attributes, Fault> {
+    if scope.is_empty() {
+        return Ok(Attributes::default());
+    }
+    // Nearly all objects have none: asked without a buffer, the call only tells the length.
+    match object.list(&mut []) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(Attributes::new(scope, [])),
+        Ok(_) => {}
+        Err(error) => return Err(error).during("list the attributes of"),
+    }
+    let names = with_room(|room| object.list(room)).during("list the attributes of")?;
+    let mut pairs = Vec::new();
+    for name in names.split(|&byte| byte == 0).filter(|name| scope.covers(name)) {
+        match with_room(|room| object.get(OsStr::from_bytes(name), room)) {
+            Ok(value) => pairs.push((name.to_vec(), value)),
+            // Removed since it was listed.
+            Err(Errno::NODATA) => {}
+            Err(error) => return Err(error).during("read the attributes of"),
+        }
+    }
+    Ok(Attributes::new(scope, pairs))
+}
+
+/// Gives the object all attributes of `wanted` and, within its scope, no others. `true`: some of them
+/// could not be held there, which is no error.
+pub(super) fn bring_about(object: Object<'_>, wanted: &Attributes) -> Result<bool, Fault> {
+    if wanted.scope().is_empty() {
         return Ok(false);
     }
-    match chownat(handle, "", uid.map(Uid::from_raw), gid.map(Gid::from_raw), AtFlags::EMPTY_PATH) {
-        Ok(()) => Ok(false),
-        // No right, or an id that this user namespace does not map.
-        Err(Errno::PERM | Errno::INVAL) => Ok(true),
-        Err(error) => Err(error).during("set the owner of"),
+    let present = read(object, wanted.scope())?;
+    let mut lost = false;
+    for (name, _) in present.iter().filter(|(name, _)| wanted.get(name).is_none()) {
+        let removed = writable(object, || object.remove(OsStr::from_bytes(name)));
+        lost |= is_lost(removed, "remove an attribute of")?;
+    }
+    for (name, value) in wanted.iter().filter(|(name, value)| present.get(name) != Some(value)) {
+        let set = writable(object, || object.set(OsStr::from_bytes(name), value));
+        lost |= is_lost(set, "set an attribute of")?;
+    }
+    Ok(lost)
+}
+
+/// Owners need write permission for their own attributes, which a read-only file does not give them:
+/// it is lent for the one call.
+fn writable(object: Object<'_>, change: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
+    match change() {
+        Err(Errno::ACCESS) => {
+            let mode = Mode::from_raw_mode(fstat(object.handle())?.st_mode & 0o7777);
+            set_mode(object, mode | Mode::WUSR)?;
+            let result = change();
+            set_mode(object, mode)?;
+            result
+        }
+        result => result,
     }
 }
 
-/// Sets permission bits through a handle of any kind.
-pub(super) fn set_mode(handle: BorrowedFd<'_>, mode: u32) -> Result<(), Fault> {
-    let mode = Mode::from_raw_mode(mode);
-    match fchmod(handle, mode) {
-        // An O_PATH handle: its link in /proc leads to the very same object.
-        Err(Errno::BADF) => match chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), mode) {
-            Err(Errno::NOENT) => openat(handle, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .and_then(|reopened| fchmod(reopened.as_fd(), mode)),
-            result => result,
-        },
-        result => result,
+fn set_mode(object: Object<'_>, mode: Mode) -> Result<(), Errno> {
+    match object {
+        Object::Open(handle) => fchmod(handle, mode),
+        Object::Place(handle) => rustix::fs::chmod(Object::link(handle), mode),
     }
-    .during("set the permissions of")
+}
+
+/// Tells what the file system or this user's rights cannot hold from a step that failed.
+fn is_lost(result: Result<(), Errno>, action: &'static str) -> Result<bool, Fault> {
+    match result {
+        Ok(()) | Err(Errno::NODATA) => Ok(false),
+        // Too many or too large for this file system (ext4 says "no space"), names it does not take,
+        // ids that this user namespace does not map.
+        Err(
+            Errno::NOTSUP
+            | Errno::NOSPC
+            | Errno::DQUOT
+            | Errno::TOOBIG
+            | Errno::RANGE
+            | Errno::INVAL
+            | Errno::PERM
+            | Errno::ACCESS,
+        ) => Ok(true),
+        Err(error) => Err(error).during(action),
+    }
+}
+
+/// Whether what is made in the folder inherits an ACL from it; assumed where it cannot be told.
+pub(super) fn hands_on_an_acl(folder: BorrowedFd<'_>) -> bool {
+    match Object::Place(folder).get(OsStr::from_bytes(ACL_DEFAULT), &mut []) {
+        Ok(length) => length > 0,
+        Err(Errno::NODATA | Errno::NOTSUP) => false,
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    const USER: Scope = Scope { user: true, acls: false, capabilities: false };
+
+    fn wanted(pairs: &[(&str, usize)]) -> Attributes {
+        Attributes::new(USER, pairs.iter().map(|(name, size)| (name.as_bytes().to_vec(), vec![b'v'; *size])))
+    }
+
+    #[test]
+    fn attributes_come_and_go_whatever_their_size_and_the_mode() {
+        let file = tempfile::tempfile_in(".").unwrap();
+        let object = Object::Open(file.as_fd());
+        for attributes in
+            [wanted(&[("user.a", 0), ("user.b", 3)]), wanted(&[("user.b", 2000), ("user.c", 1)]), wanted(&[])]
+        {
+            fchmod(&file, Mode::RUSR).unwrap();
+            assert!(!bring_about(object, &attributes).unwrap());
+            assert_eq!(read(object, USER).unwrap(), attributes);
+            assert_eq!(fstat(&file).unwrap().st_mode & 0o777, 0o400);
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_scope_is_neither_read_nor_touched() {
+        let file = tempfile::tempfile_in(".").unwrap();
+        let object = Object::Open(file.as_fd());
+        bring_about(object, &wanted(&[("user.a", 1)])).unwrap();
+        assert!(!bring_about(object, &Attributes::default()).unwrap());
+        assert_eq!(read(object, Scope::default()).unwrap(), Attributes::default());
+        assert_eq!(read(object, USER).unwrap(), wanted(&[("user.a", 1)]));
+    }
 }

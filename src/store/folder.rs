@@ -1,16 +1,18 @@
 //! One open local folder: every change to the replica's file system is a call in this file.
 
-use super::attributes::apply;
+use super::attributes::{self, Object, hands_on_an_acl};
 use super::handle::os;
+use super::metadata::apply;
 use super::stat::convert;
 use super::{Applied, During, Fault, Folder, Staging, Target, TemporaryName};
-use crate::model::{Kind, Stat};
+use crate::model::{Attributes, Kind, Scope, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, mknodat, openat, readlinkat, renameat,
     renameat_with, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +22,9 @@ use std::time::Duration;
 /// A handle (`O_PATH`) on a folder; names are looked up in it and nowhere else.
 #[derive(Debug)]
 pub struct LocalFolder {
-    pub(super) handle: OwnedFd,
+    handle: OwnedFd,
+    /// What is made here inherits an ACL; found out when it first matters.
+    hands_on_an_acl: OnceCell<bool>,
 }
 
 /// How often, and after what pause, an open that a lease or lock refuses is tried again.
@@ -32,6 +36,10 @@ fn changed_since_planned() -> io::Error {
 }
 
 impl LocalFolder {
+    pub(super) fn new(handle: OwnedFd) -> Self {
+        Self { handle, hands_on_an_acl: OnceCell::new() }
+    }
+
     fn lstat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
         match statat(&self.handle, os(name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(convert(&stat))),
@@ -84,12 +92,23 @@ impl Folder for LocalFolder {
         Ok(convert(&fstat(&self.handle).during("look at")?))
     }
 
-    fn set_own(&self, desired: &Desired) -> Result<Applied, Fault> {
-        apply(self.handle.as_fd(), desired)
+    fn own_attributes(&self, scope: Scope) -> Result<Attributes, Fault> {
+        attributes::read(Object::Place(self.handle.as_fd()), scope)
+    }
+
+    fn set_own(&self, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {
+        apply(Object::Place(self.handle.as_fd()), desired, attributes)
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
         self.lstat(name)
+    }
+
+    fn attributes(&self, name: &[u8], scope: Scope) -> Result<(Stat, Attributes), Fault> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = openat(&self.handle, os(name), flags, Mode::empty()).during("open")?;
+        let stat = convert(&fstat(&handle).during("look at")?);
+        Ok((stat, attributes::read(Object::Place(handle.as_fd()), scope)?))
     }
 
     fn open_file(&self, name: &[u8]) -> Result<(File, Stat), Fault> {
@@ -126,8 +145,13 @@ impl Folder for LocalFolder {
         Ok(File::from(handle))
     }
 
-    fn finish_file(&self, file: &File, desired: &Desired) -> Result<Applied, Fault> {
-        apply(file.as_fd(), desired)
+    fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {
+        // A new file has attributes only where the folder hands some on.
+        let nothing_to_do = attributes.iter().next().is_none()
+            && !(attributes.scope().acls
+                && *self.hands_on_an_acl.get_or_init(|| hands_on_an_acl(self.handle.as_fd())));
+        let none = Attributes::default();
+        apply(Object::Open(file.as_fd()), desired, if nothing_to_do { &none } else { attributes })
     }
 
     fn stage_other(&self, temporary: &TemporaryName, what: Staging<'_>) -> Result<(), Fault> {
@@ -181,6 +205,7 @@ impl Folder for LocalFolder {
         name: &[u8],
         expected: &Stat,
         desired: &Desired,
+        attributes: &Attributes,
     ) -> Result<(Stat, Applied), Fault> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = openat(&self.handle, os(name), flags, Mode::empty()).during("open")?;
@@ -188,7 +213,7 @@ impl Folder for LocalFolder {
         if !before.is_same_object(expected) {
             return Err(changed_since_planned()).during("mend");
         }
-        let applied = apply(handle.as_fd(), desired)?;
+        let applied = apply(Object::Place(handle.as_fd()), desired, attributes)?;
         Ok((convert(&fstat(&handle).during("look at")?), applied))
     }
 

@@ -36,7 +36,7 @@ impl Store for LocalStore {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.mounts)
             .during("open the folder of")?;
-        Ok(LocalFolder { handle })
+        Ok(LocalFolder::new(handle))
     }
 
     fn make_durable(&self) -> Result<(), Fault> {

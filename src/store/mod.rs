@@ -6,14 +6,16 @@ mod folder;
 mod handle;
 mod list;
 pub mod local;
+mod metadata;
 mod stage;
 mod stat;
 pub mod walk;
 
-use crate::model::{EntryPath, Stat};
+use crate::model::{Attributes, EntryPath, Scope, Stat};
 use crate::plan::desired::Desired;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 
 pub use handle::Mounts;
 pub use stage::TemporaryName;
@@ -79,11 +81,14 @@ pub enum Staging<'a> {
     Special(&'a Stat),
 }
 
-/// A metadata change that went through, and whether the owner could be set.
+/// A metadata change that went through, and what of it could not be held.
 #[derive(Clone, Copy, Debug)]
 pub struct Applied {
-    /// The owner or group could not be given away; set-id bits were left out for that reason.
+    /// The owner or group could not be given away; set-id bits and capabilities were left out for that
+    /// reason.
     pub owner_lost: bool,
+    /// The file system (or this user) cannot hold some of the attributes.
+    pub attributes_lost: bool,
 }
 
 /// A place that holds a tree.
@@ -101,10 +106,14 @@ pub trait Store: Sync {
 pub trait Folder {
     /// The figures of the folder itself.
     fn own_stat(&self) -> Result<Stat, Fault>;
+    /// The attributes of the folder itself.
+    fn own_attributes(&self, scope: Scope) -> Result<Attributes, Fault>;
     /// Sets the folder's own metadata.
-    fn set_own(&self, desired: &Desired) -> Result<Applied, Fault>;
+    fn set_own(&self, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault>;
     /// The figures of an entry, `None` where there is none.
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault>;
+    /// The figures and the attributes of one object that is no symbolic link; it is not opened.
+    fn attributes(&self, name: &[u8], scope: Scope) -> Result<(Stat, Attributes), Fault>;
     /// Opens a regular file for reading, with the figures of the open handle.
     fn open_file(&self, name: &[u8]) -> Result<(File, Stat), Fault>;
     /// The text of a symbolic link.
@@ -112,7 +121,7 @@ pub trait Folder {
     /// Makes a new empty file, which only its owner may read, under a temporary name.
     fn stage_file(&self, temporary: &TemporaryName) -> Result<File, Fault>;
     /// Sets the metadata of a file being staged.
-    fn finish_file(&self, file: &File, desired: &Desired) -> Result<Applied, Fault>;
+    fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault>;
     /// Makes anything but a regular file under a temporary name.
     fn stage_other(&self, temporary: &TemporaryName, what: Staging<'_>) -> Result<(), Fault>;
     /// Gives a staged entry its final name, atomically, if `target` is what is there.
@@ -120,8 +129,13 @@ pub trait Folder {
     /// Removes a temporary that is not to be published.
     fn discard(&self, temporary: &TemporaryName) -> Result<(), Fault>;
     /// Sets the metadata of an entry, if it still is `expected`, and returns what is so then.
-    fn set_metadata(&self, name: &[u8], expected: &Stat, desired: &Desired)
-    -> Result<(Stat, Applied), Fault>;
+    fn set_metadata(
+        &self,
+        name: &[u8],
+        expected: &Stat,
+        desired: &Desired,
+        attributes: &Attributes,
+    ) -> Result<(Stat, Applied), Fault>;
     /// Removes an entry (a folder must be empty), if it still is `expected`. `false`: it was gone.
     fn remove(&self, name: &[u8], expected: &Stat) -> Result<bool, Fault>;
 }
@@ -129,4 +143,9 @@ pub trait Folder {
 /// The figures of an open file.
 pub fn stat_of(file: &File) -> io::Result<Stat> {
     Ok(stat::convert(&rustix::fs::fstat(file)?))
+}
+
+/// The attributes of an open file.
+pub fn attributes_of(file: &File, scope: Scope) -> Result<Attributes, Fault> {
+    attributes::read(attributes::Object::Open(file.as_fd()), scope)
 }

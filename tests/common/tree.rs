@@ -1,6 +1,9 @@
 //! Making trees, and a look at them that shares no code with the program.
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, UTIME_OMIT, mknodat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, lgetxattr, llistxattr,
+    lsetxattr, mknodat, utimensat,
+};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -35,6 +38,11 @@ pub fn chmod(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// The permission bits.
+pub fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
 /// Sets the time of last change of anything, links themselves included.
 pub fn set_mtime(path: impl AsRef<Path>, seconds: i64, nanos: i64) {
     let times = Timestamps {
@@ -42,6 +50,28 @@ pub fn set_mtime(path: impl AsRef<Path>, seconds: i64, nanos: i64) {
         last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos },
     };
     utimensat(CWD, path.as_ref(), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// Sets an extended attribute.
+pub fn set_attribute(path: impl AsRef<Path>, name: &str, value: impl AsRef<[u8]>) {
+    lsetxattr(path.as_ref(), name, value.as_ref(), XattrFlags::empty()).unwrap();
+}
+
+/// The attributes that a mirror is to keep; none where the file system has no such thing.
+pub fn attributes(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut names = vec![0; 1 << 16];
+    let Ok(length) = llistxattr(path, names.as_mut_slice()) else { return BTreeMap::new() };
+    let kept = |name: &str| {
+        name.starts_with("user.") || name.starts_with("system.posix_acl_") || name == "security.capability"
+    };
+    let names = String::from_utf8(names[..length].to_vec()).unwrap();
+    let value = |name: &str| {
+        let mut value = vec![0; 1 << 16];
+        let length = lgetxattr(path, name, value.as_mut_slice()).unwrap();
+        value.truncate(length);
+        value
+    };
+    names.split('\0').filter(|name| kept(name)).map(|name| (name.to_owned(), value(name))).collect()
 }
 
 /// Seconds and nanoseconds of the time of last change.
@@ -79,6 +109,8 @@ pub struct Entry {
     pub owner: Option<(u32, u32)>,
     /// A file's bytes or a link's target.
     pub content: Vec<u8>,
+    /// `user.*`, ACLs and capabilities.
+    pub attributes: BTreeMap<String, Vec<u8>>,
 }
 
 /// A whole tree, its root under the empty path.
@@ -100,7 +132,8 @@ impl Tree {
             let mode = if kind.is_symlink() { found.mode() & !0o7777 } else { found.mode() };
             let mtime = (found.mtime(), found.mtime_nsec());
             let owner = Some((found.uid(), found.gid()));
-            entries.insert(relative.to_owned(), Entry { mode, mtime, owner, content });
+            let attributes = if kind.is_symlink() { BTreeMap::new() } else { attributes(path) };
+            entries.insert(relative.to_owned(), Entry { mode, mtime, owner, content, attributes });
         });
         Self(entries)
     }
@@ -138,6 +171,8 @@ pub fn assert_same(source: &Tree, replica: &Tree) {
                     (entry.mode != other.mode).then(|| format!("mode {:o} {:o}", entry.mode, other.mode)),
                     (entry.mtime != other.mtime)
                         .then(|| format!("mtime {:?} {:?}", entry.mtime, other.mtime)),
+                    (entry.attributes != other.attributes)
+                        .then(|| format!("attributes {:?} {:?}", entry.attributes, other.attributes)),
                     (entry.owner != other.owner)
                         .then(|| format!("owner {:?} {:?}", entry.owner, other.owner)),
                     (entry.content != other.content).then(|| {

@@ -119,6 +119,7 @@ fn publish<S: Store, R: Store>(
     let failed = |fault: Fault| site.failure(operation, &fault);
     let (source, began) = (prepared.source(), prepared.began());
     let folder = prepared.folder();
+    let mut attributes_lost = prepared.attributes_lost();
     let replica = if let Some(temporary) = prepared.temporary() {
         if let (Verb::Copy, Some((known, _)), Some(found)) = (operation.verb, operation.content, digest)
             && known != found
@@ -139,15 +140,20 @@ fn publish<S: Store, R: Store>(
     } else {
         let planned = operation.replica.as_ref().ok_or(End::Vanished)?;
         let desired = site.rights.desired(source);
-        let (replica, applied) = match folder.set_metadata(path.name(), planned, &desired) {
-            Err(fault) if fault.is_absence() => return Err(End::Vanished),
-            result => result.map_err(failed)?,
-        };
-        site.note_owner(applied);
+        let (replica, applied) =
+            match folder.set_metadata(path.name(), planned, &desired, prepared.attributes()) {
+                Err(fault) if fault.is_absence() => return Err(End::Vanished),
+                result => result.map_err(failed)?,
+            };
+        site.note_applied(path, applied);
+        attributes_lost = applied.attributes_lost;
         replica
     };
     site.note_losses(source, &replica);
     let content = digest.map(|digest| (digest, began)).or(operation.content);
-    let racy = prepared.never_still() || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
+    // What could not be held is looked at, tried and said again on the next run.
+    let racy = prepared.never_still()
+        || attributes_lost
+        || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
     Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))
 }

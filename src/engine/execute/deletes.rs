@@ -5,7 +5,7 @@ use super::asides::{Asides, Whereabouts};
 use crate::engine::content::NearFolder;
 use crate::error::Error;
 use crate::model::operation::End;
-use crate::model::{Change, Done, EntryPath, Kind, Operation, Problem};
+use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Problem};
 use crate::plan::Plan;
 use crate::plan::desired::Desired;
 use crate::store::{Fault, Folder, Store};
@@ -83,13 +83,12 @@ fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, plan: &Plan, asides: &Asid
             Whereabouts::InPlace => operation.path.clone(),
             Whereabouts::Aside(actual) => actual,
         };
-        let mtime = planned.fingerprint.mtime;
-        let desired = Desired { mode: Some(mode | OWNER_ALL), uid: None, gid: None, mtime };
+        let desired = Desired { mode: Some(mode | OWNER_ALL), ..Desired::default() };
         if let Ok(folder) = site.replica.folder(&actual)
             && folder.own_stat().is_ok_and(|now| now.is_same_object(planned))
         {
             // Where this fails, removing what the folder holds fails as well and says why.
-            let _ = folder.set_own(&desired);
+            let _ = folder.set_own(&desired, &Attributes::default());
         }
     }
 }

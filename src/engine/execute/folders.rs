@@ -7,7 +7,7 @@ use crate::engine::report::Tally;
 use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Change, Done, EntryPath, Problem, Record, Verb};
+use crate::model::{Attributes, Change, Difference, Done, EntryPath, Problem, Record, Verb};
 use crate::monitor::Monitor;
 use crate::plan::FolderTask;
 use crate::plan::desired::Desired;
@@ -32,6 +32,9 @@ impl FailedFolders {
 
 /// The owner's bits that working in a folder needs, unless one is root.
 const OWNER_ALL: u32 = 0o700;
+
+/// What group and others may do.
+const OTHERS_ALL: u32 = 0o077;
 
 /// Makes new folders, which only their owner may enter until they are finished, and narrows
 /// existing ones that are to become less open, before new content goes into them.
@@ -84,6 +87,10 @@ fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Resu
     let Some(now) = &task.replica else { return Ok(()) };
     let desired = site.rights.desired(&task.source);
     let mut interim = now.fingerprint.mode & desired.mode.unwrap_or(now.fingerprint.mode);
+    if task.difference == Difference::Access {
+        // With an ACL the group's bits are the mask of all that it names.
+        interim &= !OTHERS_ALL;
+    }
     if site.rights.uid != 0 {
         interim |= OWNER_ALL;
     }
@@ -91,8 +98,8 @@ fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Resu
         return Ok(());
     }
     let folder = site.replica.folder(&task.path)?;
-    let desired = Desired { mode: Some(interim), uid: None, gid: None, mtime: now.fingerprint.mtime };
-    folder.set_own(&desired).map(drop)
+    let desired = Desired { mode: Some(interim), ..Desired::default() };
+    folder.set_own(&desired, &Attributes::default()).map(drop)
 }
 
 /// Folders recorded in one transaction.
@@ -116,12 +123,10 @@ pub(super) fn finish<S: Store, R: Store>(
         let started = Instant::now();
         let end = match finish_one(site, task) {
             Ok(record) => End::Made(Some(Change::Put(record))),
-            // Said already, for all that lack of room stops.
-            Err(fault) if fault.is_lack_of_room() && site.full.load(Ordering::Relaxed) => End::Skipped,
-            Err(fault) => {
-                site.full.fetch_or(fault.is_lack_of_room(), Ordering::Relaxed);
-                End::Failed(Problem::replica(&task.path, fault.action, &fault.error))
-            }
+            // Said once, for all that lack of room stops.
+            Err(End::Full(_)) if site.full.swap(true, Ordering::Relaxed) => End::Skipped,
+            Err(End::Full(problem)) => End::Failed(problem),
+            Err(end) => end,
         };
         // Putting times back is no operation of its own, but it is recorded like one.
         let verb = task.verb.unwrap_or(Verb::Metadata);
@@ -136,15 +141,42 @@ pub(super) fn finish<S: Store, R: Store>(
     record(dones)
 }
 
-fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<Record, Fault> {
-    let folder = site.replica.folder(&task.path)?;
-    let desired = site.rights.desired(&task.source);
-    let mut now = folder.own_stat()?;
-    if !desired.met(&now) {
-        site.note_owner(folder.set_own(&desired)?);
-        now = folder.own_stat()?;
+fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<Record, End> {
+    let at_replica = |fault: Fault| {
+        let problem = Problem::replica(&task.path, fault.action, &fault.error);
+        if fault.is_lack_of_room() { End::Full(problem) } else { End::Failed(problem) }
+    };
+    let folder = site.replica.folder(&task.path).map_err(at_replica)?;
+    let mut now = folder.own_stat().map_err(at_replica)?;
+    let mut desired = site.rights.desired_new(&task.source, task.replica.as_ref());
+    if let (false, Some(before)) = (site.rights.preserve.permissions, &task.replica) {
+        // What it was opened up to for the time of the run goes back.
+        desired.mode = Some(before.fingerprint.mode);
+    }
+    let attributes = attributes_for(site, task)?;
+    let mut lost = false;
+    if !desired.met(&now) || !attributes.scope().is_empty() {
+        let applied = folder.set_own(&desired, &attributes).map_err(at_replica)?;
+        site.note_applied(&task.path, applied);
+        lost = applied.attributes_lost;
+        now = folder.own_stat().map_err(at_replica)?;
     }
     site.note_losses(&task.source, &now);
-    let racy = is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
+    let racy = lost || is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
     Ok(Record::new(task.path.clone(), &task.source, &now, None, racy))
+}
+
+/// The attributes that the folder is to have; none are looked at where only its times are put back
+/// (a change of owner leaves a folder's attributes alone).
+fn attributes_for<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<Attributes, End> {
+    let scope = site.rights.scope();
+    if task.verb.is_none() || scope.is_empty() {
+        return Ok(Attributes::default());
+    }
+    let found = site.source.folder(&task.path).and_then(|folder| folder.own_attributes(scope));
+    match found {
+        Ok(found) => Ok(site.rights.desired_attributes(found)),
+        Err(fault) if fault.is_absence() => Err(End::Vanished),
+        Err(fault) => Err(End::Failed(Problem::source(&task.path, fault.action, &fault.error))),
+    }
 }

@@ -19,13 +19,14 @@ use crate::config::file::Durability;
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::model::operation::End;
-use crate::model::{Change, Done, Operation, Problem, Timestamp, Verb};
+use crate::model::{Change, Done, EntryPath, Operation, Problem, Timestamp, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::desired::Rights;
 use crate::plan::gate::Approved;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What everybody who carries out operations needs.
 pub struct Site<'e, S: Store, R: Store> {
@@ -49,10 +50,32 @@ pub struct Site<'e, S: Store, R: Store> {
     pub cancel: &'e Cancel,
     /// Set where an owner could not be kept.
     pub owner_lost: AtomicBool,
+    /// Where attributes could not be held.
+    pub attributes_lost: Loss,
     /// Set where the replica's file system could not hold a time as it is.
     pub time_lost: AtomicBool,
     /// Set where the replica has no room: copies are not tried any more.
     pub full: AtomicBool,
+}
+
+/// Entries that lost something, for one message a run.
+#[derive(Debug, Default)]
+pub struct Loss(Mutex<Option<(EntryPath, u64)>>);
+
+impl Loss {
+    /// One more entry.
+    pub fn note(&self, path: &EntryPath) {
+        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match lost.as_mut() {
+            Some((_, count)) => *count += 1,
+            None => *lost = Some((path.clone(), 1)),
+        }
+    }
+
+    /// One of the entries, and how many there are.
+    fn take(&self) -> Option<(EntryPath, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// What came of an operation, and what it put aside.
@@ -106,6 +129,13 @@ pub fn execute<S: Store, R: Store>(
     }
     monitor.phase(Phase::Folders, Some(Amount { entries: plan.folders.len() as u64, bytes: 0 }));
     folders::finish(site, &plan.folders, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
+    if let Some((first, count)) = site.attributes_lost.take() {
+        let cause = format!(
+            "the replica's file system does not hold all extended attributes or ACLs; {count} entries are without \
+             some of theirs. Put the replica elsewhere, or set preserve.xattrs = false"
+        );
+        tally.problem(Problem::replica(&first, "set the attributes of", cause), monitor);
+    }
     if site.owner_lost.load(Ordering::Relaxed) {
         monitor.warning(
             "some owners, groups or set-id bits were not kept: this user may not give files away, or the source is mounted nosuid",

@@ -6,8 +6,9 @@ use crate::config::file::Durability;
 use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_link, restat, stood_still};
 use crate::hash::Stream;
 use crate::model::operation::End;
-use crate::model::{Digest, Kind, Operation, Problem, Stat, Timestamp, Verb};
-use crate::store::{Applied, During, Fault, Folder, Staging, Store, TemporaryName};
+use crate::model::{Attributes, Digest, EntryPath, Kind, Operation, Problem, Stat, Timestamp, Verb};
+use crate::plan::desired::Desired;
+use crate::store::{Applied, During, Fault, Folder, Staging, Store, TemporaryName, attributes_of};
 use crate::transfer::{self, Interruption};
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, Write};
@@ -24,8 +25,11 @@ pub(super) struct Prepared<F: Folder> {
     temporary: Option<TemporaryName>,
     content: Content,
     source: Stat,
+    /// To be brought about where nothing was staged.
+    attributes: Attributes,
     began: Timestamp,
     never_still: bool,
+    attributes_lost: bool,
 }
 
 /// What is known of a prepared entry's content.
@@ -54,6 +58,16 @@ impl<F: Folder> Prepared<F> {
     /// The source's figures when it was read.
     pub(super) fn source(&self) -> &Stat {
         &self.source
+    }
+
+    /// The attributes that an entry mended in place is to have.
+    pub(super) fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// The staged entry could not hold all attributes.
+    pub(super) fn attributes_lost(&self) -> bool {
+        self.attributes_lost
     }
 
     /// When reading began.
@@ -114,6 +128,7 @@ impl<F: Folder> StagedFile<'_, F> {
 struct Reading {
     content: Content,
     source: Stat,
+    attributes: Attributes,
     began: Timestamp,
     still: bool,
 }
@@ -143,9 +158,17 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             self.replica.of(&operation.path).map_err(|fault| self.site.failure(operation, &fault))?;
         if operation.verb == Verb::Metadata {
             let source = operation.source.ok_or(End::Vanished)?;
-            let began = operation.content.map_or(self.site.began, |(_, began)| began);
-            let content = Content::None;
-            return Ok(Prepared { folder, temporary: None, content, source, began, never_still: false });
+            let attributes = self.attributes_for(operation, &source)?;
+            return Ok(Prepared {
+                folder,
+                temporary: None,
+                content: Content::None,
+                source,
+                attributes,
+                began: operation.content.map_or(self.site.began, |(_, began)| began),
+                never_still: false,
+                attributes_lost: false,
+            });
         }
         let ours = self.source.of(&operation.path).map_err(|fault| unread(operation, &fault))?;
         // One name an entry was asked for.
@@ -156,9 +179,19 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             self.stage_other(operation, &*ours, &*folder, &temporary)
         };
         match staged {
-            Ok(Reading { content, source, began, still }) => {
+            Ok((Reading { content, source, attributes, began, still }, applied)) => {
                 let temporary = Some(temporary);
-                Ok(Prepared { folder, temporary, content, source, began, never_still: !still })
+                let (never_still, attributes_lost) = (!still, applied.attributes_lost);
+                Ok(Prepared {
+                    folder,
+                    temporary,
+                    content,
+                    source,
+                    attributes,
+                    began,
+                    never_still,
+                    attributes_lost,
+                })
             }
             Err(end) => {
                 // A leftover is litter that the next run removes.
@@ -168,6 +201,23 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         }
     }
 
+    /// The attributes of an entry that is mended in place, if they are to be brought over: they must be
+    /// those of what was scanned.
+    fn attributes_for(&mut self, operation: &Operation, scanned: &Stat) -> Result<Attributes, End> {
+        let scope = self.site.rights.scope();
+        if !operation.attributes || scope.is_empty() || scanned.kind() == Kind::Symlink {
+            return Ok(Attributes::default());
+        }
+        let ours = self.source.of(&operation.path).map_err(|fault| unread(operation, &fault))?;
+        let (now, found) =
+            ours.attributes(operation.path.name(), scope).map_err(|fault| unread(operation, &fault))?;
+        // Changed since it was scanned: the next run looks at it again.
+        if now.fingerprint != scanned.fingerprint {
+            return Err(End::Vanished);
+        }
+        Ok(self.site.rights.desired_attributes(found))
+    }
+
     fn stage_file(
         &self,
         operation: &Operation,
@@ -175,7 +225,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         theirs: &R::Folder,
         temporary: &TemporaryName,
         arena: &mut Arena,
-    ) -> Result<Reading, End> {
+    ) -> Result<(Reading, Applied), End> {
         let failed = |fault: Fault| self.site.failure(operation, &fault);
         let mut target = StagedFile { folder: theirs, temporary, file: None };
         let mut before: Option<(u64, Digest)> = None;
@@ -201,12 +251,13 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 }
                 Content::Hashed(_) | Content::None => target.present().map_err(failed)?,
             };
-            let desired = self.site.rights.desired(&reading.source);
-            self.site.note_owner(theirs.finish_file(file, &desired).map_err(failed)?);
+            let desired = self.desired(operation, &reading.source);
+            let applied = theirs.finish_file(file, &desired, &reading.attributes).map_err(failed)?;
+            self.site.note_applied(&operation.path, applied);
             if self.site.durability == Durability::File {
                 file.sync_all().during("make durable (fsync)").map_err(failed)?;
             }
-            return Ok(reading);
+            return Ok((reading, applied));
         }
         let cause =
             "it kept changing while it was read; the replica keeps what it had, and the next run tries again";
@@ -245,8 +296,10 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 Err(Interruption::Cancelled) => return Err(End::Skipped),
             }
         };
+        let found = attributes_of(&file, self.site.rights.scope()).map_err(unread)?;
+        let attributes = self.site.rights.desired_attributes(found);
         let still = stood_still(&source, &restat(&file).map_err(unread_io)?);
-        Ok(Some(Reading { content, source, began, still }))
+        Ok(Some(Reading { content, source, attributes, began, still }))
     }
 
     fn stage_other(
@@ -255,12 +308,19 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         ours: &S::Folder,
         theirs: &R::Folder,
         temporary: &TemporaryName,
-    ) -> Result<Reading, End> {
+    ) -> Result<(Reading, Applied), End> {
         let failed = |fault: Fault| self.site.failure(operation, &fault);
         let unread = |fault: Fault| unread(operation, &fault);
         let name = operation.path.name();
         let began = clock::now();
-        let source = ours.stat(name).map_err(unread)?.ok_or(End::Vanished)?;
+        let scope = self.site.rights.scope();
+        let (source, attributes) = match operation.source.map(|scanned| scanned.kind()) {
+            Some(Kind::Symlink) | None => {
+                (ours.stat(name).map_err(unread)?.ok_or(End::Vanished)?, Attributes::default())
+            }
+            Some(_) => ours.attributes(name, scope).map_err(unread)?,
+        };
+        let attributes = self.site.rights.desired_attributes(attributes);
         if Some(source.kind()) != operation.source.map(|scanned| scanned.kind()) {
             let cause = "it became another kind of entry since it was scanned; the next run brings it over";
             return Err(End::Failed(Problem::source(&operation.path, "create", cause)));
@@ -274,10 +334,16 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             Content::None
         };
         let made = theirs.stat(temporary.as_bytes()).map_err(failed)?.ok_or(End::Vanished)?;
-        let desired = self.site.rights.desired(&source);
-        let (_, applied) = theirs.set_metadata(temporary.as_bytes(), &made, &desired).map_err(failed)?;
-        self.site.note_owner(applied);
-        Ok(Reading { content, source, began, still: true })
+        let desired = self.desired(operation, &source);
+        let (_, applied) =
+            theirs.set_metadata(temporary.as_bytes(), &made, &desired, &attributes).map_err(failed)?;
+        self.site.note_applied(&operation.path, applied);
+        Ok((Reading { content, source, attributes, began, still: true }, applied))
+    }
+
+    /// What the new entry is to have.
+    fn desired(&self, operation: &Operation, source: &Stat) -> Desired {
+        self.site.rights.desired_new(source, operation.replica.as_ref())
     }
 }
 
@@ -296,20 +362,23 @@ impl<S: Store, R: Store> Site<'_, S, R> {
     /// Remembers, for one warning a run each, that the replica could not hold a time, or that set-id
     /// bits were left out.
     pub(super) fn note_losses(&self, source: &Stat, replica: &Stat) {
-        if source.kind() != Kind::Symlink
-            && (source.fingerprint.mode ^ replica.fingerprint.mode) & SET_ID != 0
-        {
+        let kept = self.rights.preserve;
+        let set_id = (source.fingerprint.mode ^ replica.fingerprint.mode) & SET_ID;
+        if kept.owner && kept.permissions && source.kind() != Kind::Symlink && set_id != 0 {
             self.owner_lost.store(true, Ordering::Relaxed);
         }
-        if source.fingerprint.mtime != replica.fingerprint.mtime {
+        if kept.times && source.fingerprint.mtime != replica.fingerprint.mtime {
             self.time_lost.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Remembers, for one warning a run, that an owner could not be kept.
-    pub(super) fn note_owner(&self, applied: Applied) {
+    /// Remembers, for one message a run each, that an owner or attributes could not be kept.
+    pub(super) fn note_applied(&self, path: &EntryPath, applied: Applied) {
         if applied.owner_lost {
             self.owner_lost.store(true, Ordering::Relaxed);
+        }
+        if applied.attributes_lost {
+            self.attributes_lost.note(path);
         }
     }
 }

@@ -15,7 +15,14 @@ fn digest(content: char) -> Digest {
 
 fn rules() -> Rules {
     Rules {
-        rights: Rights { uid: 0, groups: vec![0], nosuid: false, preserve: Preserve::default() },
+        rights: Rights {
+            uid: 0,
+            gid: 0,
+            groups: vec![0],
+            umask: 0,
+            nosuid: false,
+            preserve: Preserve::default(),
+        },
         ignore_ctime: false,
         ignore_inode: false,
         nodev: false,

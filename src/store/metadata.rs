@@ -1,0 +1,74 @@
+//! Owner, attributes, permissions and times, set through an open handle in the order that leaks
+//! nothing.
+
+use super::attributes::{Object, bring_about};
+use super::{Applied, During, Fault};
+use crate::model::Attributes;
+use crate::plan::desired::Desired;
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod, openat,
+    utimensat,
+};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Bits that act for the owner or the group, and are never set where those could not be.
+const SET_ID: u32 = 0o6000;
+
+/// Brings `desired` about on an object, which may be open with `O_PATH` only.
+///
+/// Owner first (a chown clears set-id bits and capabilities, and must not find them with the wrong
+/// owner), then attributes (an ACL moves the permission bits), then permissions, then times. Where the
+/// owner cannot be given away, or an attribute not be held, that is no error.
+pub(super) fn apply(
+    object: Object<'_>,
+    desired: &Desired,
+    attributes: &Attributes,
+) -> Result<Applied, Fault> {
+    let handle = object.handle();
+    let owner_lost = set_owner(handle, desired.uid, desired.gid)?;
+    let attributes_lost = if owner_lost && attributes.scope().capabilities {
+        bring_about(object, &attributes.clone().without_capabilities())?
+    } else {
+        bring_about(object, attributes)?
+    };
+    if let Some(mode) = desired.mode {
+        set_mode(handle, if owner_lost { mode & !SET_ID } else { mode })?;
+    }
+    if let Some(mtime) = desired.mtime {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
+        };
+        utimensat(handle, "", &times, AtFlags::EMPTY_PATH).during("set the time of")?;
+    }
+    Ok(Applied { owner_lost, attributes_lost })
+}
+
+/// Sets owner and group; `true` where this process may not.
+fn set_owner(handle: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<bool, Fault> {
+    if uid.is_none() && gid.is_none() {
+        return Ok(false);
+    }
+    match chownat(handle, "", uid.map(Uid::from_raw), gid.map(Gid::from_raw), AtFlags::EMPTY_PATH) {
+        Ok(()) => Ok(false),
+        // No right, or an id that this user namespace does not map.
+        Err(Errno::PERM | Errno::INVAL) => Ok(true),
+        Err(error) => Err(error).during("set the owner of"),
+    }
+}
+
+/// Sets permission bits through a handle of any kind.
+pub(super) fn set_mode(handle: BorrowedFd<'_>, mode: u32) -> Result<(), Fault> {
+    let mode = Mode::from_raw_mode(mode);
+    match fchmod(handle, mode) {
+        // An O_PATH handle: its link in /proc leads to the very same object.
+        Err(Errno::BADF) => match chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), mode) {
+            Err(Errno::NOENT) => openat(handle, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .and_then(|reopened| fchmod(reopened.as_fd(), mode)),
+            result => result,
+        },
+        result => result,
+    }
+    .during("set the permissions of")
+}
