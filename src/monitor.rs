@@ -1,6 +1,7 @@
 //! How the engine tells what it does. It never prints; whoever watches implements this.
 
-use crate::model::{Done, EntryPath, Finding, Problem, Verb};
+use crate::model::{Done, Finding, Problem};
+use crate::plan::Intent;
 
 /// What a run is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub trait Monitor {
     /// So much more of the phase is done.
     fn advance(&self, _by: Amount) {}
     /// A dry run would do this.
-    fn planned(&self, _verb: Verb, _path: &EntryPath, _bytes: u64) {}
+    fn planned(&self, _intent: Intent<'_>) {}
     /// These operations were carried out, together.
     fn done(&self, _batch: &[Done]) {}
     /// A rebuild found this entry not to be sound.

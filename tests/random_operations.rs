@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::tree::{chmod, mkdir, mkfifo, mtime, remove, set_mtime, symlink, write};
+use common::tree::{chmod, mkdir, mkfifo, mtime, remove, set_attribute, set_mtime, symlink, write};
 use common::{Mirror, settle};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ fn change(random: &mut Random, root: &Path) -> String {
     let path = some_path(random, root);
     let existing = random.of(&all).cloned();
     let file = random.of(&files).cloned();
-    let what = random.below(14);
+    let what = random.below(16);
     match (what, file, existing) {
         (0..=2, ..) => {
             remove(&path);
@@ -112,6 +112,9 @@ fn change(random: &mut Random, root: &Path) -> String {
         }
         (12, _, Some(existing)) if is_folder(&existing) => {
             chmod(existing, [0o755, 0o700, 0o750, 0o777][random.below(4)]);
+        }
+        (14, _, Some(existing)) if is_file(&existing) || is_folder(&existing) => {
+            set_attribute(existing, ["user.a", "user.b"][random.below(2)], ["x", "yy"][random.below(2)]);
         }
         _ => {
             if !is_folder(&path) {

@@ -5,6 +5,7 @@ use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
 use crate::model::operation::End;
 use crate::model::{Done, EntryPath, Finding, Problem, Verb, Verdict};
+use crate::plan::Intent;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
@@ -22,10 +23,21 @@ pub fn event(name: &str, job: &str, run: Option<i64>) -> Map<String, Value> {
 
 /// Adds a path: as text, and in base64 where the text would lose bytes.
 pub fn add_path(object: &mut Map<String, Value>, path: &EntryPath) {
+    add_path_as(object, "path", path);
+}
+
+/// Adds the other name that a link is made from.
+fn add_origin(object: &mut Map<String, Value>, from: Option<&EntryPath>) {
+    if let Some(from) = from {
+        add_path_as(object, "from", from);
+    }
+}
+
+fn add_path_as(object: &mut Map<String, Value>, field: &str, path: &EntryPath) {
     let bytes = path.as_bytes();
-    object.insert("path".to_owned(), json!(String::from_utf8_lossy(bytes)));
+    object.insert(field.to_owned(), json!(String::from_utf8_lossy(bytes)));
     if std::str::from_utf8(bytes).is_err() {
-        object.insert("path_base64".to_owned(), json!(BASE64_STANDARD.encode(bytes)));
+        object.insert(format!("{field}_base64"), json!(BASE64_STANDARD.encode(bytes)));
     }
 }
 
@@ -33,15 +45,17 @@ pub fn add_path(object: &mut Map<String, Value>, path: &EntryPath) {
 pub fn operation_fields(object: &mut Map<String, Value>, done: &Done) {
     object.insert("operation".to_owned(), json!(done.verb.name()));
     add_path(object, &done.path);
+    add_origin(object, done.from.as_ref());
     object.insert("size".to_owned(), json!(done.bytes));
     object.insert("md5".to_owned(), json!(done.digest.map(|digest| digest.to_string())));
 }
 
 /// The fields of an operation that is planned.
-pub fn plan_fields(object: &mut Map<String, Value>, verb: Verb, path: &EntryPath, bytes: u64) {
-    object.insert("operation".to_owned(), json!(verb.name()));
-    add_path(object, path);
-    object.insert("size".to_owned(), json!(bytes));
+pub fn plan_fields(object: &mut Map<String, Value>, intent: Intent<'_>) {
+    object.insert("operation".to_owned(), json!(intent.verb.name()));
+    add_path(object, intent.path);
+    add_origin(object, intent.from);
+    object.insert("size".to_owned(), json!(intent.bytes));
 }
 
 /// The fields of a problem.
@@ -89,9 +103,8 @@ pub fn summary_fields(object: &mut Map<String, Value>, report: &Report) {
     for verb in Verb::ALL {
         object.insert(verb.name().to_owned(), json!(report.tally.of(verb)));
     }
-    // Operations that this version does not plan: their counts are part of the contract.
+    // An operation that this version does not plan: its count is part of the contract.
     object.insert("move".to_owned(), json!(0));
-    object.insert("link".to_owned(), json!(0));
     object.insert("bytes".to_owned(), json!(figures.bytes));
     object.insert("problems".to_owned(), json!(figures.problems));
     object.insert("held".to_owned(), json!(figures.held));
@@ -110,6 +123,10 @@ pub fn operation_text(done: &Done) -> Option<String> {
         text.push_str("  ");
         text.push_str(&size_text(done.bytes));
     }
+    if let Some(from) = &done.from {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "  from {from}");
+    }
     if let Some(digest) = done.digest {
         // Writing to a String cannot fail.
         let _ = write!(text, "  md5 {digest}");
@@ -125,6 +142,7 @@ pub fn summary_text(report: &Report) -> String {
     for (count, what) in [
         (figures.created, "created"),
         (figures.copied, "copied"),
+        (figures.linked, "linked"),
         (figures.mended, "metadata"),
         (figures.deleted, "deleted"),
         (figures.adopted, "confirmed"),

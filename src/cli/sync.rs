@@ -167,7 +167,7 @@ pub fn preview_one(options: &JobOptions, job: &Job, cancel: &Cancel) -> Result<E
         for operation in approved.held_deletes().iter().rev() {
             if options.json {
                 let mut object = events::event("plan", &job.label(), None);
-                events::plan_fields(&mut object, operation.verb, &operation.path, 0);
+                events::plan_fields(&mut object, operation.into());
                 object.insert("held".to_owned(), Value::from(true));
                 output::print(Value::Object(object));
             } else if !options.quiet {

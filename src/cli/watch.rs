@@ -8,8 +8,9 @@ use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
 use crate::error::ExitCode;
 use crate::model::operation::End;
-use crate::model::{Done, EntryPath, Finding, Problem, Verb};
+use crate::model::{Done, Finding, Problem, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
+use crate::plan::Intent;
 use log::Level;
 use serde_json::{Map, Value};
 use std::cell::Cell;
@@ -27,8 +28,8 @@ impl Monitor for Together<'_> {
     fn advance(&self, by: Amount) {
         self.0.iter().for_each(|monitor| monitor.advance(by));
     }
-    fn planned(&self, verb: Verb, path: &EntryPath, bytes: u64) {
-        self.0.iter().for_each(|monitor| monitor.planned(verb, path, bytes));
+    fn planned(&self, intent: Intent<'_>) {
+        self.0.iter().for_each(|monitor| monitor.planned(intent));
     }
     fn done(&self, batch: &[Done]) {
         self.0.iter().for_each(|monitor| monitor.done(batch));
@@ -159,8 +160,8 @@ impl Monitor for Json {
     fn begun(&self, run: i64) {
         self.run.set(Some(run));
     }
-    fn planned(&self, verb: Verb, path: &EntryPath, bytes: u64) {
-        self.print("plan", |object| events::plan_fields(object, verb, path, bytes));
+    fn planned(&self, intent: Intent<'_>) {
+        self.print("plan", |object| events::plan_fields(object, intent));
     }
     fn done(&self, batch: &[Done]) {
         for done in batch.iter().filter(|done| !done.silent && matches!(done.end, End::Made(_))) {
@@ -179,9 +180,14 @@ impl Monitor for Json {
 pub struct PlanLines;
 
 impl Monitor for PlanLines {
-    fn planned(&self, verb: Verb, path: &EntryPath, bytes: u64) {
-        let size = if verb == Verb::Copy { format!("  {}", events::size_text(bytes)) } else { String::new() };
-        output::print(format_args!("{:<8} {path}{size}", verb.name()));
+    fn planned(&self, intent: Intent<'_>) {
+        let Intent { verb, path, from, bytes } = intent;
+        let more = match from {
+            Some(from) => format!("  from {from}"),
+            None if verb == Verb::Copy => format!("  {}", events::size_text(bytes)),
+            None => String::new(),
+        };
+        output::print(format_args!("{:<8} {path}{more}", verb.name()));
     }
 }
 

@@ -12,5 +12,6 @@ pub mod status;
 
 mod content;
 mod execute;
+mod inquiry;
 mod observe;
 mod workers;

@@ -121,6 +121,7 @@ impl Report {
             entry_bytes: self.census.source_bytes,
             created: self.tally.of(Verb::Create),
             copied: self.tally.of(Verb::Copy),
+            linked: self.tally.of(Verb::Link),
             mended: self.tally.of(Verb::Metadata),
             deleted: self.tally.of(Verb::Delete),
             adopted: self.tally.adopted,

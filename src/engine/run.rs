@@ -1,24 +1,26 @@
 //! One run from its first look to its last row.
 
-use super::content::{BATCH_BYTES, Comparison, SMALL};
+use super::content::Comparison;
 use super::execute::{Loss, Site, execute};
+use super::inquiry::{Books, Inquiry};
 use super::job::Job;
 use super::observe;
 use super::report::{Report, Tally};
-use super::workers::{Window, Workers};
+use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
 use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunFigures, RunKind};
-use crate::model::{Change, Kind, Record, Side};
+use crate::model::{Kind, Record, Side};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::Plan;
-use crate::plan::decide::{Knowledge, Rules};
+use crate::plan::decide::Rules;
 use crate::plan::gate::{Approved, approve};
-use crate::plan::join::{Join, Joined};
-use crate::plan::planner::{Census, Planner, Question, Step};
+use crate::plan::join::Join;
+use crate::plan::planner::{Census, Planner};
 use crate::store::local::LocalStore;
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -56,8 +58,8 @@ pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(App
     for problem in &report.tally.problems {
         monitor.problem(problem);
     }
-    for (verb, path, bytes) in approved.plan().operations() {
-        monitor.planned(verb, path, bytes);
+    for intent in approved.plan().operations() {
+        monitor.planned(intent);
     }
     Ok((approved, report))
 }
@@ -78,17 +80,28 @@ fn look_ahead(
     }
     let workers = Workers::new(job.settings.workers)?;
     let rules = job.rules(&source, clock::now());
-    let rows = reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| Ok(row?));
+    let switches = job.settings.preserve.to_text();
+    let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&switches).map(|vouches| !vouches))?;
+    let rows = reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| {
+        let row = row?;
+        Ok(Record { racy: row.racy || doubted, ..row })
+    });
     let scan = Scan { job, source: &source, replica: replica.as_ref(), rules: &rules, cancel };
-    let (plan, census, _) = scan.plan(rows, &workers, &mut |_| Ok(()), monitor)?;
+    let books = Books {
+        confirm: &mut |_| Ok(()),
+        of_inodes: &mut |inodes| {
+            of_inodes(reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)), inodes)
+        },
+    };
+    let (plan, census, _) = scan.plan(rows, &workers, books, monitor)?;
     if cancel.requested() {
         return Err(Error::Interrupted);
     }
     let mut tally = Tally::default();
     tally.problems.clone_from(&plan.problems);
     let approved = approve(plan, &census, job.settings.max_delete);
-    for (verb, _, bytes) in approved.plan().operations() {
-        tally.assume(verb, bytes);
+    for intent in approved.plan().operations() {
+        tally.assume(intent.verb, intent.bytes);
     }
     let report = Report {
         run: None,
@@ -108,6 +121,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let manifest = job.open_manifest(lock, began, monitor)?;
     let trees = job.open_trees(!manifest.knows_entries()?)?;
     let workers = Workers::new(job.settings.workers)?;
+    manifest.vouch_for(&job.settings.preserve.to_text())?;
     let run = manifest.begin_run(RunKind::Sync, began)?;
     monitor.begun(run);
     let mut report = Report {
@@ -157,12 +171,6 @@ struct Scan<'e> {
     cancel: &'e Cancel,
 }
 
-/// A batch of questions with their answers.
-type Answers = (Vec<Question>, Vec<Knowledge>);
-
-/// Confirmed rows written in one transaction.
-const CONFIRMED_TOGETHER: usize = 1024;
-
 impl Scan<'_> {
     fn bring_into_step(
         &self,
@@ -173,8 +181,11 @@ impl Scan<'_> {
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
-        let mut confirm = |changes| Ok(manifest.apply(changes)?);
-        let (mut plan, census, adopted) = self.plan(rows, workers, &mut confirm, monitor)?;
+        let books = Books {
+            confirm: &mut |changes| Ok(manifest.apply(changes)?),
+            of_inodes: &mut |inodes| of_inodes(manifest.rows(Bounds::All), inodes),
+        };
+        let (mut plan, census, adopted) = self.plan(rows, workers, books, monitor)?;
         report.census = census;
         report.tally.adopted = adopted;
         for problem in std::mem::take(&mut plan.problems) {
@@ -204,6 +215,7 @@ impl Scan<'_> {
             cancel: self.cancel,
             owner_lost: AtomicBool::new(false),
             attributes_lost: Loss::default(),
+            links_lost: Loss::default(),
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
         };
@@ -216,7 +228,7 @@ impl Scan<'_> {
         &self,
         rows: impl Iterator<Item = Result<Record, Error>>,
         workers: &Workers,
-        confirm: &mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
+        books: Books<'_>,
         monitor: &dyn Monitor,
     ) -> Result<(Plan, Census, u64), Error> {
         monitor.phase(Phase::Scan, None);
@@ -232,18 +244,10 @@ impl Scan<'_> {
             let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel);
             let join = Join::new(source, replica, rows)?;
             workers.within(|window| {
-                let mut inquiry = Inquiry {
-                    planner: Planner::new(self.rules),
-                    comparison: comparison.as_ref(),
-                    window,
-                    batch_files: self.job.settings.batch_files,
-                    questions: Vec::new(),
-                    bytes: 0,
-                    confirmed: Vec::new(),
-                    adopted: 0,
-                    confirm,
-                    monitor,
-                };
+                let batch_files = self.job.settings.batch_files;
+                let planner = Planner::new(self.rules);
+                let mut inquiry =
+                    Inquiry::new(planner, comparison.as_ref(), window, batch_files, books, monitor);
                 let mut scanned = 0;
                 for joined in join {
                     inquiry.feed(joined?)?;
@@ -262,93 +266,13 @@ impl Scan<'_> {
 /// Entries between two reports of progress.
 const SCANNED_TOGETHER: u64 = 1024;
 
-/// The planner with its questions, which the workers answer while the join goes on.
-struct Inquiry<'i, 'w, 'scope, 'e> {
-    planner: Planner<'e>,
-    comparison: Option<&'scope Comparison<'e, LocalStore, LocalStore>>,
-    window: &'i mut Window<'w, 'scope, Answers>,
-    batch_files: usize,
-    questions: Vec<Question>,
-    bytes: u64,
-    confirmed: Vec<Change>,
-    adopted: u64,
-    confirm: &'i mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
-    monitor: &'i dyn Monitor,
-}
-
-impl<'scope, 'e: 'scope> Inquiry<'_, '_, 'scope, 'e> {
-    fn feed(&mut self, joined: Joined) -> Result<(), Error> {
-        let step = self.planner.feed(joined);
-        self.take(step)?;
-        while let Some(answers) = self.window.try_next() {
-            self.learn(answers)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, step: Step) -> Result<(), Error> {
-        match step {
-            Step::Settled => Ok(()),
-            Step::Confirm(change) => {
-                self.adopted += u64::from(matches!(change, Change::Put(_)));
-                self.confirmed.push(change);
-                if self.confirmed.len() < CONFIRMED_TOGETHER {
-                    return Ok(());
-                }
-                (self.confirm)(std::mem::take(&mut self.confirmed))
-            }
-            Step::Ask(question) => self.ask(question),
-        }
-    }
-
-    fn ask(&mut self, question: Box<Question>) -> Result<(), Error> {
-        let size = question.stats().map_or(0, |(source, _)| match source.kind() {
-            Kind::File => source.fingerprint.size,
-            _ => 0,
-        });
-        if size > SMALL || self.bytes + size > BATCH_BYTES {
-            self.flush()?;
-        }
-        self.bytes += size;
-        self.questions.push(*question);
-        if size > SMALL || self.questions.len() >= self.batch_files {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        let (Some(comparison), false) = (self.comparison, self.questions.is_empty()) else { return Ok(()) };
-        while self.window.is_full() {
-            if let Some(answers) = self.window.next() {
-                self.learn(answers)?;
-            }
-        }
-        self.bytes = 0;
-        let questions = std::mem::take(&mut self.questions);
-        self.window.submit(move || {
-            let answers = comparison.answer(&questions);
-            (questions, answers)
-        });
-        Ok(())
-    }
-
-    fn learn(&mut self, (questions, answers): Answers) -> Result<(), Error> {
-        for (question, knowledge) in questions.into_iter().zip(answers) {
-            let step = self.planner.learn(question, &knowledge);
-            self.take(step)?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(Plan, Census, u64), Error> {
-        self.flush()?;
-        self.monitor.phase(Phase::Compare, None);
-        while let Some(answers) = self.window.next() {
-            self.learn(answers)?;
-        }
-        (self.confirm)(std::mem::take(&mut self.confirmed))?;
-        let (plan, census) = self.planner.finish();
-        Ok((plan, census, self.adopted))
-    }
+/// Those of the rows that are names of these inodes of the source.
+fn of_inodes(
+    rows: impl Iterator<Item = Result<Record, ManifestError>>,
+    inodes: &HashSet<u64>,
+) -> Result<Vec<Record>, Error> {
+    let wanted = |row: &Result<Record, ManifestError>| {
+        row.as_ref().map_or(true, |row| row.source.kind != Kind::Folder && inodes.contains(&row.source.inode))
+    };
+    Ok(rows.filter(wanted).collect::<Result<_, _>>()?)
 }

@@ -115,6 +115,11 @@ pub(super) fn any(connection: &Connection, file: &Path) -> Result<bool, Manifest
         .map_err(sqlite("read", file))
 }
 
+/// The switches that the rows were made under, if they were noted.
+pub(super) fn switches(connection: &Connection, file: &Path) -> Result<Option<String>, ManifestError> {
+    connection.query_row("SELECT preserve FROM job", [], |row| row.get(0)).map_err(sqlite("read", file))
+}
+
 /// Writes changes; the caller has the transaction.
 pub(super) fn write(
     connection: &Connection,

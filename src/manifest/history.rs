@@ -40,6 +40,8 @@ pub struct RunFigures {
     pub created: u64,
     /// Files copied.
     pub copied: u64,
+    /// Names made further names of an inode.
+    pub linked: u64,
     /// Metadata operations.
     pub mended: u64,
     /// Entries deleted.
@@ -157,7 +159,7 @@ fn write_figures(
     connection.execute(
         "UPDATE runs SET ended = ?2, result = ?3, exit_code = ?4, entries = ?5, entry_bytes = ?6, \
          created = ?7, copied = ?8, mended = ?9, deleted = ?10, adopted = ?11, bytes = ?12, \
-         problems = ?13, held = ?14, message = ?15 WHERE id = ?1",
+         problems = ?13, held = ?14, message = ?15, linked = ?16 WHERE id = ?1",
         params![
             id,
             now.as_nanos(),
@@ -174,6 +176,7 @@ fn write_figures(
             figures.problems.cast_signed(),
             figures.held.cast_signed(),
             figures.message,
+            figures.linked.cast_signed(),
         ],
     )?;
     Ok(())
@@ -240,7 +243,7 @@ pub(super) fn runs(connection: &Connection, file: &Path, count: u32) -> Result<V
     let mut query = connection
         .prepare(
             "SELECT id, kind, started, ended, result, exit_code, entries, entry_bytes, created, copied, \
-             mended, deleted, adopted, bytes, problems, held, message FROM runs ORDER BY id DESC LIMIT ?1",
+             mended, deleted, adopted, bytes, problems, held, message, linked FROM runs ORDER BY id DESC LIMIT ?1",
         )
         .map_err(failed())?;
     let rows = query.query_map([count], decode_run).map_err(failed())?;
@@ -268,6 +271,7 @@ fn decode_run(row: &Row<'_>) -> rusqlite::Result<RunRow> {
             problems: count(14)?,
             held: count(15)?,
             message: row.get(16)?,
+            linked: count(17)?,
         },
     })
 }

@@ -90,6 +90,11 @@ impl Reader {
         entries::any(&self.connection, &self.path)
     }
 
+    /// Whether the rows vouch for what these switches keep; see [`super::Manifest::vouch_for`].
+    pub fn vouches_for(&self, switches: &str) -> Result<bool, ManifestError> {
+        Ok(entries::switches(&self.connection, &self.path)?.as_deref() == Some(switches))
+    }
+
     /// The pair of roots it belongs to.
     pub fn job(&self) -> Result<JobRoots, ManifestError> {
         let root = |bytes: Vec<u8>| PathBuf::from(std::ffi::OsString::from_vec(bytes));

@@ -10,6 +10,8 @@ pub enum Verb {
     Create,
     /// Bring a file's bytes and metadata over.
     Copy,
+    /// Make a name one more name of an inode that the replica has already.
+    Link,
     /// Bring permissions, owner and times over; no content is written.
     Metadata,
     /// Remove what the source does not have.
@@ -18,13 +20,14 @@ pub enum Verb {
 
 impl Verb {
     /// All of them, in the order people read them.
-    pub const ALL: [Verb; 4] = [Verb::Create, Verb::Copy, Verb::Metadata, Verb::Delete];
+    pub const ALL: [Verb; 5] = [Verb::Create, Verb::Copy, Verb::Link, Verb::Metadata, Verb::Delete];
 
     /// The name in the log, in JSON and in the manifest.
     pub fn name(self) -> &'static str {
         match self {
             Verb::Create => "create",
             Verb::Copy => "copy",
+            Verb::Link => "link",
             Verb::Metadata => "metadata",
             Verb::Delete => "delete",
         }
@@ -44,13 +47,16 @@ pub struct Operation {
     pub replica: Option<Stat>,
     /// For a copy: the digest that the source's bytes must have, because its metadata says that
     /// they did not change. For a metadata operation on a file or link: the digest both sides
-    /// were found to have, and when.
+    /// were found to have, and when. For a link: likewise, where what has the name now is right but for
+    /// being another inode.
     pub content: Option<(Digest, super::Timestamp)>,
     /// Attributes are to be brought over as well; false only for a metadata operation that finds them right.
     pub attributes: bool,
     /// For a delete: what the source had there when it was last in step, if that is known. Where the
     /// same object has another name now, nothing is lost.
     pub origin: Option<Fingerprint>,
+    /// For a link: another name of the inode.
+    pub from: Option<EntryPath>,
     /// The same name is taken by the other kind of entry (a folder where a file is to come, or
     /// the reverse), which a delete of this plan removes.
     pub displaces: bool,
@@ -73,6 +79,8 @@ pub struct Done {
     pub path: EntryPath,
     /// What was to be done.
     pub verb: Verb,
+    /// For a link: the other name.
+    pub from: Option<EntryPath>,
     /// How it ended.
     pub end: End,
     /// Bytes copied.

@@ -34,3 +34,35 @@ impl Default for Preserve {
         }
     }
 }
+
+impl Preserve {
+    /// The switches that are on, by name, as the manifest has them.
+    pub fn to_text(self) -> String {
+        let switches = [
+            (self.permissions, "permissions"),
+            (self.owner, "owner"),
+            (self.times, "times"),
+            (self.xattrs, "xattrs"),
+            (self.hard_links, "hard_links"),
+            (self.sparse, "sparse"),
+            (self.specials, "specials"),
+        ];
+        let on: Vec<&str> = switches.iter().filter(|(on, _)| *on).map(|&(_, name)| name).collect();
+        on.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_tells_every_switch() {
+        let all = Preserve::default();
+        assert_eq!(all.to_text(), "permissions owner times xattrs hard_links sparse specials");
+        assert_eq!(
+            Preserve { owner: false, specials: false, ..all }.to_text(),
+            "permissions times xattrs hard_links sparse"
+        );
+    }
+}

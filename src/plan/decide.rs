@@ -113,8 +113,12 @@ fn both_there(
     let (src, rep) = (&source.fingerprint, &replica.fingerprint);
     // An owner is not in the row: normally its change shows in the ctime.
     let owner_seen = !rules.ignore_ctime || rules.rights.desired(source).met_but_for_time(replica);
+    // Nor are other names: that one came or went shows in the ctime only.
+    let linked = rules.rights.preserve.hard_links && source.links > 1;
+    let names_seen = |row: &Record| !linked || src.ctime == row.source.ctime;
     let settled = row.is_some_and(|row| {
-        owner_seen && !row.racy && unchanged(src, &row.source, rules) && unchanged(rep, &row.replica, rules)
+        let same = unchanged(src, &row.source, rules) && unchanged(rep, &row.replica, rules);
+        owner_seen && !row.racy && same && names_seen(row)
     });
     if settled {
         return Decision::Unchanged;
@@ -151,8 +155,9 @@ fn both_there(
             } else if source.kind() == Kind::Folder {
                 let verb = (differ || !desired.met_but_for_time(replica)).then_some(Verb::Metadata);
                 Decision::Folder(verb, *attributes)
-            } else if replica.links > 1 {
-                // Mending it would write through to the inode's other names.
+            } else if replica.links > 1 && !linked {
+                // Mending it would write through to the inode's other names. Where the source's has
+                // several as well, `links` decides for all of them.
                 bring_over(path, source, Some(replica), row, rules)
             } else {
                 let mut mend = operation(path, Verb::Metadata, Some(*source), Some(*replica));
@@ -201,6 +206,7 @@ fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option
         content: None,
         attributes: true,
         origin: None,
+        from: None,
         displaces: false,
     }
 }

@@ -126,6 +126,7 @@ pub fn approve(mut plan: Plan, census: &Census, limit: MaxDelete) -> Approved {
         plan.folders.iter().filter(|f| f.displaces).map(|f| f.path.clone()).collect();
     let waits = |path: &EntryPath| waiting.iter().any(|folder| path == folder || path.is_below(folder));
     plan.entries.retain(|operation| !operation.displaces && !waits(&operation.path));
+    plan.links.retain(|operation| !operation.displaces && !waits(&operation.path));
     plan.folders.retain(|task: &Arc<FolderTask>| !waits(&task.path));
     let held_deletes = std::mem::take(&mut plan.deletes);
     Approved { plan, held, held_deletes }
@@ -145,6 +146,7 @@ mod tests {
             content: None,
             attributes: true,
             origin: None,
+            from: None,
             displaces: false,
         }
     }

@@ -6,12 +6,13 @@ mod decide_tests;
 pub mod desired;
 pub mod gate;
 pub mod join;
+pub mod links;
 pub mod order;
 pub mod planner;
 pub mod shield;
 pub mod verdict;
 
-use crate::model::{Difference, EntryPath, Operation, Problem, Stat, Verb};
+use crate::model::{Difference, EntryPath, Operation, Problem, Record, Stat, Verb};
 use std::sync::Arc;
 
 /// Everything that has to be done to the replica: the changes only, never the sameness.
@@ -22,6 +23,11 @@ pub struct Plan {
     pub folders: Vec<Arc<FolderTask>>,
     /// Files, links and special files to create, copy or mend, in path order.
     pub entries: Vec<Operation>,
+    /// Names to be made further names of inodes that the entries above bring or the replica has, in path
+    /// order.
+    pub links: Vec<Operation>,
+    /// Rows that are true but for a ctime that moves when the run links or deletes other names.
+    pub unsettled: Vec<Record>,
     /// What the source does not have, in path order (to be worked off from the end: deepest first).
     pub deletes: Vec<Operation>,
     /// Temporaries that an earlier run left behind, in path order; removed with the deletes but
@@ -51,18 +57,43 @@ pub struct FolderTask {
     pub displaces: bool,
 }
 
+/// What a plan means to do, as people and machines are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent<'p> {
+    /// What.
+    pub verb: Verb,
+    /// To which entry.
+    pub path: &'p EntryPath,
+    /// For a link: another name of the inode.
+    pub from: Option<&'p EntryPath>,
+    /// Bytes that will be read.
+    pub bytes: u64,
+}
+
+impl<'p> From<&'p Operation> for Intent<'p> {
+    fn from(operation: &'p Operation) -> Self {
+        Self {
+            verb: operation.verb,
+            path: &operation.path,
+            from: operation.from.as_ref(),
+            bytes: operation.bytes(),
+        }
+    }
+}
+
 impl Plan {
     /// Bytes that its copies will read.
     pub fn bytes(&self) -> u64 {
         self.entries.iter().map(Operation::bytes).sum()
     }
 
-    /// Its operations in the order they will be carried out, as (verb, path, bytes).
-    pub fn operations(&self) -> impl Iterator<Item = (Verb, &EntryPath, u64)> {
-        let folders = self.folders.iter().filter_map(|f| f.verb.map(|verb| (verb, &f.path, 0)));
-        let entries = self.entries.iter().map(|o| (o.verb, &o.path, o.bytes()));
-        let deletes = self.deletes.iter().rev().map(|o| (o.verb, &o.path, 0));
-        folders.chain(entries).chain(deletes)
+    /// Its operations in the order they will be carried out.
+    pub fn operations(&self) -> impl Iterator<Item = Intent<'_>> {
+        let folders = self.folders.iter().filter_map(|folder| {
+            folder.verb.map(|verb| Intent { verb, path: &folder.path, from: None, bytes: 0 })
+        });
+        let deletes = self.deletes.iter().rev();
+        folders.chain(self.entries.iter().chain(&self.links).chain(deletes).map(Intent::from))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
+use super::links::{Links, Named, Waiting};
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
 use crate::model::{
-    Change, Difference, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb,
+    Change, Difference, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Stat, Timestamp, Verb,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -68,6 +69,18 @@ pub struct Planner<'r> {
     /// The source's folders from the root down to where the join is.
     trail: Vec<Arc<FolderTask>>,
     folders: BTreeMap<EntryPath, Arc<FolderTask>>,
+    links: Links,
+}
+
+/// What a planner comes to.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan, sorted.
+    pub plan: Plan,
+    /// What was counted on the way.
+    pub census: Census,
+    /// Rows that the manifest is to have; the replica needs no change for them.
+    pub confirmed: Vec<Change>,
 }
 
 impl<'r> Planner<'r> {
@@ -80,6 +93,7 @@ impl<'r> Planner<'r> {
             shields: Shields::default(),
             trail: Vec::new(),
             folders: BTreeMap::new(),
+            links: Links::default(),
         }
     }
 
@@ -118,7 +132,7 @@ impl<'r> Planner<'r> {
             }
             decision => {
                 let folder = self.enclosing(&joined.path).cloned();
-                self.settle(decision, folder)
+                self.settle(decision, &joined, folder)
             }
         }
     }
@@ -130,19 +144,32 @@ impl<'r> Planner<'r> {
                 self.add_folder(&question.folder, verb, difference);
                 Step::Settled
             }
-            decision => self.settle(decision, Some(question.folder)),
+            decision => self.settle(decision, &question.joined, Some(question.folder)),
         }
     }
 
-    /// The plan, sorted, and what was counted on the way.
-    pub fn finish(self) -> (Plan, Census) {
+    /// Inodes of the source whose rows [`Planner::finish`] must be given: they have names that no
+    /// difference brought here.
+    pub fn incomplete_inodes(&self) -> HashSet<u64> {
+        self.links.incomplete()
+    }
+
+    /// The plan. `rows` are those of the inodes that [`Planner::incomplete_inodes`] names.
+    pub fn finish(mut self, rows: Vec<Record>) -> Planned {
+        let resolution = std::mem::take(&mut self.links).resolve(rows);
+        for (operation, folder) in resolution.operations {
+            self.add_operation(operation, folder);
+        }
         let mut plan = self.plan;
+        plan.unsettled = resolution.unsettled;
+        plan.links.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         plan.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         plan.problems.sort_by(|a, b| a.path.cmp(&b.path));
         let deletes = &plan.deletes;
         let makes_way =
             |path: &EntryPath| deletes.binary_search_by(|delete| delete.path.cmp(&path.other_kind())).is_ok();
-        for operation in plan.entries.iter_mut().filter(|o| o.replica.is_none()) {
+        let brought = plan.entries.iter_mut().chain(&mut plan.links);
+        for operation in brought.filter(|operation| operation.replica.is_none()) {
             operation.displaces = makes_way(&operation.path);
         }
         plan.moved = count_moved(&plan, self.folders.values());
@@ -157,7 +184,8 @@ impl<'r> Planner<'r> {
                 }
             })
             .collect();
-        (plan, self.census)
+        let confirmed = resolution.confirmed.into_iter().map(Change::Put).collect();
+        Planned { plan, census: self.census, confirmed }
     }
 
     fn count(&mut self, joined: &Joined) {
@@ -220,23 +248,55 @@ impl<'r> Planner<'r> {
         }
     }
 
-    fn settle(&mut self, decision: Decision, folder: Option<Arc<FolderTask>>) -> Step {
+    fn settle(&mut self, decision: Decision, joined: &Joined, folder: Option<Arc<FolderTask>>) -> Step {
         match decision {
             Decision::Unchanged | Decision::Ask | Decision::Folder(..) => Step::Settled,
-            Decision::Confirm(record) => Step::Confirm(Change::Put(record)),
+            Decision::Confirm(record) => match self.others_share_it(joined, true) {
+                Some((source, replica)) => {
+                    self.links.add(Named { source, replica, decision: Waiting::Right(record), folder });
+                    Step::Settled
+                }
+                None => Step::Confirm(Change::Put(record)),
+            },
             Decision::Forget(path) => Step::Confirm(Change::Forget(path)),
             Decision::Problem(problem) => {
                 self.plan.problems.push(problem);
                 Step::Settled
             }
             Decision::Operate(operation) => {
-                if operation.verb != Verb::Metadata {
-                    self.touch(folder);
+                match self.others_share_it(joined, false) {
+                    Some((source, replica)) => {
+                        let decision = Waiting::Operation(operation);
+                        self.links.add(Named { source, replica, decision, folder });
+                    }
+                    None => self.add_operation(operation, folder),
                 }
-                self.list_for(&operation).push(operation);
                 Step::Settled
             }
         }
+    }
+
+    /// The figures of both sides where the inode has several names in the source or, for what is
+    /// `right` as it is, in the replica: whether they are the right names is for [`Links`] to say.
+    fn others_share_it(&self, joined: &Joined, right: bool) -> Option<(Stat, Option<Stat>)> {
+        let Some(&Seen::Present(source)) =
+            joined.source.as_ref().filter(|_| self.rules.rights.preserve.hard_links)
+        else {
+            return None;
+        };
+        let replica = match &joined.replica {
+            Some(Seen::Present(replica)) => Some(*replica),
+            _ => None,
+        };
+        let shared = source.links > 1 || (right && replica.is_some_and(|replica| replica.links > 1));
+        (shared && source.kind() != Kind::Folder).then_some((source, replica))
+    }
+
+    fn add_operation(&mut self, operation: Operation, folder: Option<Arc<FolderTask>>) {
+        if operation.verb != Verb::Metadata {
+            self.touch(folder);
+        }
+        self.list_for(&operation).push(operation);
     }
 
     fn list_for(&mut self, operation: &Operation) -> &mut Vec<Operation> {
@@ -244,6 +304,7 @@ impl<'r> Planner<'r> {
             // What has a row came from the source, whatever its name.
             Verb::Delete if operation.origin.is_none() && is_litter(&operation.path) => &mut self.plan.litter,
             Verb::Delete => &mut self.plan.deletes,
+            Verb::Link => &mut self.plan.links,
             Verb::Create | Verb::Copy | Verb::Metadata => &mut self.plan.entries,
         }
     }
@@ -270,7 +331,7 @@ fn count_moved<'f>(plan: &Plan, folders: impl Iterator<Item = &'f Arc<FolderTask
     if plan.deletes.is_empty() {
         return 0;
     }
-    let new_entries = plan.entries.iter().filter(|operation| operation.replica.is_none());
+    let new_entries = plan.entries.iter().chain(&plan.links).filter(|operation| operation.replica.is_none());
     let new_folders = folders.filter(|task| task.replica.is_none()).map(|task| &task.source);
     let arrived: HashSet<Identity> = new_entries
         .filter_map(|operation| operation.source.as_ref())

@@ -4,12 +4,12 @@ use super::attributes::{self, Object, hands_on_an_acl};
 use super::handle::os;
 use super::metadata::apply;
 use super::stat::convert;
-use super::{Applied, During, Fault, Folder, Staging, Target, TemporaryName};
+use super::{Applied, During, Fault, Folder, LINK, Staging, Target, TemporaryName};
 use crate::model::{Attributes, Kind, Scope, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, mknodat, openat, readlinkat, renameat,
-    renameat_with, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, linkat, mkdirat, mknodat, openat, readlinkat,
+    renameat, renameat_with, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::cell::OnceCell;
@@ -171,6 +171,10 @@ impl Folder for LocalFolder {
             }
         }
         .during("make")
+    }
+
+    fn stage_link(&self, temporary: &TemporaryName, of: &Self, name: &[u8]) -> Result<(), Fault> {
+        linkat(&of.handle, os(name), &self.handle, os(temporary.as_bytes()), AtFlags::empty()).during(LINK)
     }
 
     fn publish(&self, temporary: &TemporaryName, name: &[u8], target: Target<'_>) -> Result<(), Fault> {

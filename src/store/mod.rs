@@ -13,6 +13,7 @@ pub mod walk;
 
 use crate::model::{Attributes, EntryPath, Scope, Stat};
 use crate::plan::desired::Desired;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -38,6 +39,17 @@ impl Fault {
         matches!(self.error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
     }
 
+    /// Whether no further name can be had here for an inode: too many, another file system, or one
+    /// without hard links.
+    pub fn is_refusal_to_link(&self) -> bool {
+        const REFUSALS: [Errno; 5] = [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::NOTSUP, Errno::NOSYS];
+        self.action == LINK
+            && self
+                .error
+                .raw_os_error()
+                .is_some_and(|code| REFUSALS.contains(&Errno::from_raw_os_error(code)))
+    }
+
     /// Whether what was to be worked on is not there (any more).
     pub fn is_absence(&self) -> bool {
         // Only a look-up by name can find nothing; later steps have the object in hand.
@@ -46,6 +58,9 @@ impl Fault {
             && matches!(self.error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 }
+
+/// The action of a fault in making a hard link.
+const LINK: &str = "make a hard link for";
 
 /// Names the step that an I/O result belongs to.
 pub(crate) trait During<T> {
@@ -82,7 +97,7 @@ pub enum Staging<'a> {
 }
 
 /// A metadata change that went through, and what of it could not be held.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Applied {
     /// The owner or group could not be given away; set-id bits and capabilities were left out for that
     /// reason.
@@ -124,6 +139,8 @@ pub trait Folder {
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault>;
     /// Makes anything but a regular file under a temporary name.
     fn stage_other(&self, temporary: &TemporaryName, what: Staging<'_>) -> Result<(), Fault>;
+    /// Makes a temporary name for what `of` has as `name`, which is not followed.
+    fn stage_link(&self, temporary: &TemporaryName, of: &Self, name: &[u8]) -> Result<(), Fault>;
     /// Gives a staged entry its final name, atomically, if `target` is what is there.
     fn publish(&self, temporary: &TemporaryName, name: &[u8], target: Target<'_>) -> Result<(), Fault>;
     /// Removes a temporary that is not to be published.

@@ -4,7 +4,7 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, lgetxattr, llistxattr,
     lsetxattr, mknodat, utimensat,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -111,6 +111,8 @@ pub struct Entry {
     pub content: Vec<u8>,
     /// `user.*`, ACLs and capabilities.
     pub attributes: BTreeMap<String, Vec<u8>>,
+    /// The first of the tree's names of the same inode, where there is another.
+    pub first_name: Option<PathBuf>,
 }
 
 /// A whole tree, its root under the empty path.
@@ -120,6 +122,7 @@ pub struct Tree(pub BTreeMap<PathBuf, Entry>);
 impl Tree {
     pub fn of(root: &Path) -> Self {
         let mut entries = BTreeMap::new();
+        let mut inodes: BTreeMap<(u64, u64), BTreeSet<PathBuf>> = BTreeMap::new();
         visit(root, Path::new(""), &mut |relative, path, found| {
             let kind = found.file_type();
             let content = if kind.is_symlink() {
@@ -133,8 +136,18 @@ impl Tree {
             let mtime = (found.mtime(), found.mtime_nsec());
             let owner = Some((found.uid(), found.gid()));
             let attributes = if kind.is_symlink() { BTreeMap::new() } else { attributes(path) };
-            entries.insert(relative.to_owned(), Entry { mode, mtime, owner, content, attributes });
+            if found.nlink() > 1 && !kind.is_dir() {
+                inodes.entry((found.dev(), found.ino())).or_default().insert(relative.to_owned());
+            }
+            let first_name = None;
+            entries
+                .insert(relative.to_owned(), Entry { mode, mtime, owner, content, attributes, first_name });
         });
+        for names in inodes.into_values().filter(|names| names.len() > 1) {
+            for name in &names {
+                entries.get_mut(name).unwrap().first_name = names.first().cloned();
+            }
+        }
         Self(entries)
     }
 
@@ -171,6 +184,8 @@ pub fn assert_same(source: &Tree, replica: &Tree) {
                     (entry.mode != other.mode).then(|| format!("mode {:o} {:o}", entry.mode, other.mode)),
                     (entry.mtime != other.mtime)
                         .then(|| format!("mtime {:?} {:?}", entry.mtime, other.mtime)),
+                    (entry.first_name != other.first_name)
+                        .then(|| format!("a name of {:?} {:?}", entry.first_name, other.first_name)),
                     (entry.attributes != other.attributes)
                         .then(|| format!("attributes {:?} {:?}", entry.attributes, other.attributes)),
                     (entry.owner != other.owner)

@@ -1,5 +1,6 @@
 //! One batch on one worker: stage all, hash all, make all durable, publish each, say what is true.
 
+use super::names::{FirstNames, verb_of};
 use super::stage::{Content, Prepared, Stager};
 use super::{Outcome, Site};
 use crate::config::file::Durability;
@@ -12,17 +13,22 @@ use crate::store::{Fault, Folder, Store, Target};
 use std::time::Instant;
 
 /// Carries out a batch of operations that are no folders and no deletes.
-pub(super) fn carry_out<S: Store, R: Store>(site: &Site<'_, S, R>, batch: &[&Operation]) -> Vec<Outcome> {
-    Arena::with(site.chunk_bytes, |arena| with_arena(site, batch, arena))
+pub(super) fn carry_out<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    batch: &[&Operation],
+    firsts: &FirstNames,
+) -> Vec<Outcome> {
+    Arena::with(site.chunk_bytes, |arena| with_arena(site, batch, firsts, arena))
 }
 
 fn with_arena<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     batch: &[&Operation],
+    firsts: &FirstNames,
     arena: &mut Arena,
 ) -> Vec<Outcome> {
     let started = Instant::now();
-    let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match Stager::new(site, batch.len()) {
+    let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match Stager::new(site, firsts, batch.len()) {
         Ok(mut stager) => batch.iter().map(|operation| stager.prepare(operation, arena)).collect(),
         Err(fault) => batch.iter().map(|operation| Err(site.failure(operation, &fault))).collect(),
     };
@@ -34,8 +40,10 @@ fn with_arena<S: Store, R: Store>(
     for ((operation, prepared), digest) in batch.iter().zip(prepared.drain(..)).zip(digests) {
         let mut aside = None;
         let mut found = digest;
+        let linked = prepared.as_ref().is_ok_and(Prepared::is_link);
+        let verb = verb_of(operation.verb, linked, operation);
         let copied = match &prepared {
-            Ok(prepared) if operation.verb == Verb::Copy => prepared.source().fingerprint.size,
+            Ok(prepared) if verb == Verb::Copy => prepared.source().fingerprint.size,
             _ => 0,
         };
         let end = match (prepared, &verdict) {
@@ -64,7 +72,8 @@ fn with_arena<S: Store, R: Store>(
         let bytes = if matches!(end, End::Made(_)) { copied } else { 0 };
         let done = Done {
             path: operation.path.clone(),
-            verb: operation.verb,
+            verb,
+            from: operation.from.clone().filter(|_| linked),
             end,
             bytes,
             digest: found,
@@ -85,7 +94,8 @@ fn make_durable<S: Store, R: Store, E>(
     site: &Site<'_, S, R>,
     prepared: &[Result<Prepared<R::Folder>, E>],
 ) -> Result<(), Fault> {
-    let staged = prepared.iter().flatten().any(|prepared| prepared.temporary().is_some());
+    let is_new = |prepared: &Prepared<R::Folder>| prepared.temporary().is_some() && !prepared.is_link();
+    let staged = prepared.iter().flatten().any(is_new);
     if staged && site.durability == Durability::Batch { site.replica.make_durable() } else { Ok(()) }
 }
 
@@ -103,6 +113,7 @@ fn digests<F: Folder>(prepared: &[Result<Prepared<F>, End>], arena: &Arena) -> V
         .map(|prepared| match prepared.as_ref().map(Prepared::content) {
             Ok(Content::InArena(_)) => hashed.next(),
             Ok(Content::Hashed(digest)) => Some(*digest),
+            Ok(Content::Linked(first)) => first.digest,
             Ok(Content::None) | Err(_) => None,
         })
         .collect()
@@ -149,6 +160,11 @@ fn publish<S: Store, R: Store>(
         attributes_lost = applied.attributes_lost;
         replica
     };
+    if let Content::Linked(first) = prepared.content() {
+        let mut row = Record::new(path.clone(), source, &replica, None, first.racy);
+        (row.digest, row.hashed) = (first.digest, first.hashed);
+        return Ok(Change::Put(row));
+    }
     site.note_losses(source, &replica);
     let content = digest.map(|digest| (digest, began)).or(operation.content);
     // What could not be held is looked at, tried and said again on the next run.

@@ -46,6 +46,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
         dones.push(Done {
             path: operation.path.clone(),
             verb: operation.verb,
+            from: None,
             end,
             bytes: 0,
             digest: None,

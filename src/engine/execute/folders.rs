@@ -133,7 +133,7 @@ pub(super) fn finish<S: Store, R: Store>(
         let (path, took) = (task.path.clone(), started.elapsed());
         let silent = task.verb.is_none() && matches!(end, End::Made(_));
         let took = if silent { Duration::ZERO } else { took };
-        dones.push(Done { path, verb, end, bytes: 0, digest: None, took, silent });
+        dones.push(Done { path, verb, from: None, end, bytes: 0, digest: None, took, silent });
         if dones.len() == TOGETHER {
             record(std::mem::take(&mut dones))?;
         }

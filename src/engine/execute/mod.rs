@@ -9,6 +9,7 @@ mod asides;
 mod batch;
 mod deletes;
 mod folders;
+mod names;
 mod stage;
 
 use super::content::{BATCH_BYTES, SMALL};
@@ -25,6 +26,7 @@ use crate::plan::desired::Rights;
 use crate::plan::gate::Approved;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
+use names::{FirstNames, Names};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -52,6 +54,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub owner_lost: AtomicBool,
     /// Where attributes could not be held.
     pub attributes_lost: Loss,
+    /// Where names of one inode could not be that in the replica.
+    pub links_lost: Loss,
     /// Set where the replica's file system could not hold a time as it is.
     pub time_lost: AtomicBool,
     /// Set where the replica has no room: copies are not tried any more.
@@ -101,9 +105,21 @@ pub fn execute<S: Store, R: Store>(
     let failed = folders::prepare(site, &plan.folders, &mut asides, tally, monitor);
     let ready: Vec<&Operation> =
         plan.entries.iter().filter(|operation| !failed.cover(&operation.path)).collect();
-    let mut left = bring_over(site, &ready, workers, &mut |outcomes| {
+    let mut names = Names::of(plan);
+    let none = FirstNames::new();
+    let mut left = bring_over(site, &ready, &none, workers, &mut |outcomes| {
+        names.note(&outcomes);
         settle(asides.note(outcomes), manifest, tally, monitor)
     })?;
+    let mut links: Vec<Operation> =
+        plan.links.iter().filter(|operation| !failed.cover(&operation.path)).cloned().collect();
+    let mut unlinked = 0;
+    // Where there was no room for first names, links wait for what the deletes make.
+    if left.is_empty() {
+        unlinked = names.link(site, std::mem::take(&mut links), workers, &mut |outcomes| {
+            settle(asides.note(outcomes), manifest, tally, monitor)
+        })?;
+    }
     let deletes = (plan.litter.len() + plan.deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries: deletes, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);
@@ -114,16 +130,24 @@ pub fn execute<S: Store, R: Store>(
         site.full.store(false, Ordering::Relaxed);
         let (again, waiting): (Vec<&Operation>, Vec<_>) =
             left.into_iter().partition(|operation| !operation.displaces);
-        left = bring_over(site, &again, workers, &mut |outcomes| {
+        left = bring_over(site, &again, &none, workers, &mut |outcomes| {
+            names.note(&outcomes);
             settle(asides.note(outcomes), manifest, tally, monitor)
         })?;
         left.extend(waiting);
+        links.retain(|operation| !operation.displaces);
+        unlinked = names.link(site, std::mem::take(&mut links), workers, &mut |outcomes| {
+            settle(asides.note(outcomes), manifest, tally, monitor)
+        })?;
     }
-    if let (Some(first), false) = (left.first(), site.cancel.requested()) {
+    unlinked += links.len();
+    names.settle(site.replica, manifest)?;
+    let unmade = left.first().copied().or(plan.links.last().filter(|_| unlinked > 0));
+    if let (Some(first), false) = (unmade, site.cancel.requested()) {
         let cause = format!(
             "the replica has no room left or takes no writes; {} entries were not brought over. Make room, \
              and the next run goes on",
-            left.len()
+            left.len() + unlinked
         );
         tally.problem(Problem::replica(&first.path, "write", cause), monitor);
     }
@@ -135,6 +159,13 @@ pub fn execute<S: Store, R: Store>(
              some of theirs. Put the replica elsewhere, or set preserve.xattrs = false"
         );
         tally.problem(Problem::replica(&first, "set the attributes of", cause), monitor);
+    }
+    if let Some((first, count)) = site.links_lost.take() {
+        let cause = format!(
+            "the replica's file system does not take all hard links; {count} entries are files of their own there. \
+             Put the replica elsewhere, or set preserve.hard_links = false"
+        );
+        tally.problem(Problem::replica(&first, "link", cause), monitor);
     }
     if site.owner_lost.load(Ordering::Relaxed) {
         monitor.warning(
@@ -157,6 +188,7 @@ type Outcomes<'o, 'p> = (&'o [&'p Operation], Vec<Outcome>);
 fn bring_over<'p, S: Store, R: Store>(
     site: &Site<'_, S, R>,
     ready: &[&'p Operation],
+    firsts: &FirstNames,
     workers: &Workers,
     record: &mut dyn FnMut(Vec<Outcome>) -> Result<(), Error>,
 ) -> Result<Vec<&'p Operation>, Error> {
@@ -186,7 +218,7 @@ fn bring_over<'p, S: Store, R: Store>(
                     take(outcomes)?;
                 }
             }
-            window.submit(move || (batch, batch::carry_out(site, batch)));
+            window.submit(move || (batch, batch::carry_out(site, batch, firsts)));
         }
         while let Some(outcomes) = window.next() {
             take(outcomes)?;

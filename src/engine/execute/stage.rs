@@ -1,12 +1,13 @@
 //! Reading one entry from the source and making its counterpart under a temporary name.
 
 use super::Site;
+use super::names::FirstNames;
 use crate::clock;
 use crate::config::file::Durability;
 use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_link, restat, stood_still};
 use crate::hash::Stream;
 use crate::model::operation::End;
-use crate::model::{Attributes, Digest, EntryPath, Kind, Operation, Problem, Stat, Timestamp, Verb};
+use crate::model::{Attributes, Digest, EntryPath, Kind, Operation, Problem, Record, Stat, Timestamp, Verb};
 use crate::plan::desired::Desired;
 use crate::store::{Applied, During, Fault, Folder, Staging, Store, TemporaryName, attributes_of};
 use crate::transfer::{self, Interruption};
@@ -40,6 +41,8 @@ pub(super) enum Content {
     InArena(Range<usize>),
     /// It was hashed as it passed.
     Hashed(Digest),
+    /// It is one more name of what this row tells of.
+    Linked(Box<Record>),
 }
 
 impl<F: Folder> Prepared<F> {
@@ -53,6 +56,11 @@ impl<F: Folder> Prepared<F> {
 
     pub(super) fn content(&self) -> &Content {
         &self.content
+    }
+
+    /// It is one more name of an inode that the replica has already.
+    pub(super) fn is_link(&self) -> bool {
+        matches!(self.content, Content::Linked(_))
     }
 
     /// The source's figures when it was read.
@@ -93,6 +101,8 @@ pub(super) struct Stager<'s, S: Store, R: Store> {
     site: &'s Site<'s, S, R>,
     source: NearFolder<'s, S>,
     replica: NearFolder<'s, R>,
+    first_names: NearFolder<'s, R>,
+    firsts: &'s FirstNames,
     names: std::vec::IntoIter<TemporaryName>,
 }
 
@@ -134,13 +144,19 @@ struct Reading {
 }
 
 impl<'s, S: Store, R: Store> Stager<'s, S, R> {
-    pub(super) fn new(site: &'s Site<'s, S, R>, entries: usize) -> Result<Self, Fault> {
+    pub(super) fn new(
+        site: &'s Site<'s, S, R>,
+        firsts: &'s FirstNames,
+        entries: usize,
+    ) -> Result<Self, Fault> {
         let names =
             TemporaryName::fresh(entries).map_err(|error| Fault { action: "name a temporary for", error })?;
         Ok(Self {
             site,
             source: NearFolder::new(site.source),
             replica: NearFolder::new(site.replica),
+            first_names: NearFolder::new(site.replica),
+            firsts,
             names: names.into_iter(),
         })
     }
@@ -173,10 +189,17 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let ours = self.source.of(&operation.path).map_err(|fault| unread(operation, &fault))?;
         // One name an entry was asked for.
         let temporary = self.names.next().ok_or(End::Skipped)?;
-        let staged = if operation.verb == Verb::Copy {
-            self.stage_file(operation, &*ours, &*folder, &temporary, arena)
+        let linked = if operation.verb == Verb::Link {
+            self.stage_link(operation, &*ours, &*folder, &temporary)
         } else {
-            self.stage_other(operation, &*ours, &*folder, &temporary)
+            Ok(None)
+        };
+        let is_file = operation.source.is_some_and(|source| source.kind() == Kind::File);
+        let staged = match linked {
+            Err(end) => Err(end),
+            Ok(Some(reading)) => Ok((reading, Applied::default())),
+            Ok(None) if is_file => self.stage_file(operation, &*ours, &*folder, &temporary, arena),
+            Ok(None) => self.stage_other(operation, &*ours, &*folder, &temporary),
         };
         match staged {
             Ok((Reading { content, source, attributes, began, still }, applied)) => {
@@ -218,6 +241,47 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         Ok(self.site.rights.desired_attributes(found))
     }
 
+    /// Makes a temporary name for the inode of the first name, if the source still has both as names of
+    /// one inode. `None`: the replica cannot have it, so it is to be brought over by itself.
+    fn stage_link(
+        &mut self,
+        operation: &Operation,
+        ours: &S::Folder,
+        theirs: &R::Folder,
+        temporary: &TemporaryName,
+    ) -> Result<Option<Reading>, End> {
+        let failed = |fault: Fault| self.site.failure(operation, &fault);
+        // Planned from rows and outcomes that are there; without one the next run plans anew.
+        let first = operation.from.as_ref().and_then(|from| self.firsts.get(from)).ok_or(End::Vanished)?;
+        let source = ours.stat(operation.path.name()).map_err(|fault| unread(operation, &fault))?;
+        let source = source.filter(|now| now.fingerprint == first.source).ok_or(End::Vanished)?;
+        let folder = self.first_names.of(&first.path).map_err(failed)?;
+        if let Err(fault) = theirs.stage_link(temporary, &folder, first.path.name()) {
+            if !fault.is_refusal_to_link() {
+                return Err(failed(fault));
+            }
+            self.site.links_lost.note(&operation.path);
+            // What is there is right but for being an inode of its own: it stays.
+            return if operation.content.is_some() { Err(End::Vanished) } else { Ok(None) };
+        }
+        let made = theirs.stat(temporary.as_bytes()).map_err(failed)?;
+        let is_first = |made: &Stat| {
+            let (made, first) = (&made.fingerprint, &first.replica);
+            made.inode == first.inode && made.size == first.size && made.mtime == first.mtime
+        };
+        if !made.is_some_and(|made| is_first(&made)) {
+            let cause = "its other name in the replica was changed meanwhile; the next run looks at it again";
+            return Err(End::Failed(Problem::replica(&operation.path, "link", cause)));
+        }
+        Ok(Some(Reading {
+            content: Content::Linked(Box::new(first.clone())),
+            source,
+            attributes: Attributes::default(),
+            began: self.site.began,
+            still: true,
+        }))
+    }
+
     fn stage_file(
         &self,
         operation: &Operation,
@@ -236,7 +300,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 let digest = match &reading.content {
                     Content::InArena(range) => digest_of(arena.get(range)),
                     Content::Hashed(digest) => *digest,
-                    Content::None => return Err(End::Skipped),
+                    Content::None | Content::Linked(_) => return Err(End::Skipped),
                 };
                 let now = Some((reading.source.fingerprint.size, digest));
                 if std::mem::replace(&mut before, now) != now {
@@ -249,7 +313,9 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                     write_all(file, arena.get(range)).map_err(failed)?;
                     file
                 }
-                Content::Hashed(_) | Content::None => target.present().map_err(failed)?,
+                Content::Hashed(_) | Content::None | Content::Linked(_) => {
+                    target.present().map_err(failed)?
+                }
             };
             let desired = self.desired(operation, &reading.source);
             let applied = theirs.finish_file(file, &desired, &reading.attributes).map_err(failed)?;

@@ -1,0 +1,255 @@
+//! Hard links: which names of the replica are to be names of one inode, and which must not be.
+//!
+//! Names of one inode of the source form a group. A name's own decision says whether its content is
+//! right; here follows which inode of the replica the group keeps, which names are linked to it, and
+//! which have to leave an inode that they share with what is another file in the source.
+
+use super::FolderTask;
+use crate::model::{EntryPath, Fingerprint, Kind, Operation, Record, Stat, Verb};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What makes an object of a file system itself: device and inode.
+type Object = (u64, u64);
+
+/// A name whose inode has, or had, other names on either side, and what was decided for it alone.
+#[derive(Debug)]
+pub struct Named {
+    /// The source's figures.
+    pub source: Stat,
+    /// The replica's, if there is something.
+    pub replica: Option<Stat>,
+    /// What is to become of it.
+    pub decision: Waiting,
+    /// The folder it lies in.
+    pub folder: Option<Arc<FolderTask>>,
+}
+
+/// A decision that waits for those about the other names.
+#[derive(Debug)]
+pub enum Waiting {
+    /// It is right as it is, and the manifest would say this.
+    Right(Record),
+    /// Its content is right, its metadata is not, or all of it has to be brought over.
+    Operation(Operation),
+}
+
+impl Named {
+    fn path(&self) -> &EntryPath {
+        match &self.decision {
+            Waiting::Right(record) => &record.path,
+            Waiting::Operation(operation) => &operation.path,
+        }
+    }
+
+    /// The replica's inode, if what is there has the right content.
+    fn sound(&self) -> Option<Object> {
+        let sound = match &self.decision {
+            Waiting::Right(_) => true,
+            Waiting::Operation(operation) => operation.verb == Verb::Metadata,
+        };
+        self.replica.filter(|_| sound).map(|stat| object(&stat))
+    }
+
+    fn is_right(&self) -> bool {
+        matches!(self.decision, Waiting::Right(_))
+    }
+
+    /// All of it, brought over anew.
+    fn anew(&self) -> Operation {
+        let verb = if self.source.kind() == Kind::File { Verb::Copy } else { Verb::Create };
+        let content = match &self.decision {
+            Waiting::Right(record) => record.digest.zip(record.hashed),
+            Waiting::Operation(operation) if operation.verb == Verb::Metadata => operation.content,
+            Waiting::Operation(operation) => return operation.clone(),
+        };
+        Operation {
+            path: self.path().clone(),
+            verb,
+            source: Some(self.source),
+            replica: self.replica,
+            content,
+            attributes: true,
+            origin: None,
+            from: None,
+            displaces: false,
+        }
+    }
+
+    fn linked_to(&self, first: &EntryPath) -> Operation {
+        let content = match &self.decision {
+            Waiting::Right(record) => record.digest.zip(record.hashed),
+            Waiting::Operation(_) => None,
+        };
+        Operation { verb: Verb::Link, from: Some(first.clone()), content, ..self.anew() }
+    }
+}
+
+fn object(stat: &Stat) -> Object {
+    (stat.device, stat.fingerprint.inode)
+}
+
+/// What became of all names together.
+#[derive(Debug, Default)]
+pub struct Resolution {
+    /// Operations on single names, with the folders they change.
+    pub operations: Vec<(Operation, Option<Arc<FolderTask>>)>,
+    /// Rows that are true as they are and stay so.
+    pub confirmed: Vec<Record>,
+    /// Rows that are true but for the replica's ctime, which moves when another name of the inode
+    /// comes or goes in this run: to be written, with the ctime then, when the run is through.
+    pub unsettled: Vec<Record>,
+}
+
+/// The names that wait, while the join goes on.
+#[derive(Debug, Default)]
+pub struct Links {
+    groups: BTreeMap<Object, Vec<Named>>,
+    /// The device of the replica, as rows do not have it.
+    replica_device: u64,
+}
+
+impl Links {
+    /// One more name.
+    pub fn add(&mut self, named: Named) {
+        if let Some(replica) = &named.replica {
+            self.replica_device = replica.device;
+        }
+        self.groups.entry(object(&named.source)).or_default().push(named);
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Inodes of the source that have names which were not met as changed: their rows tell where.
+    pub fn incomplete(&self) -> HashSet<u64> {
+        let incomplete = |names: &&Vec<Named>| names[0].source.links > names.len() as u64;
+        self.groups.values().filter(incomplete).map(|names| names[0].source.fingerprint.inode).collect()
+    }
+
+    /// Decides for all names. `rows` are those of the inodes that [`Links::incomplete`] told.
+    pub fn resolve(self, rows: Vec<Record>) -> Resolution {
+        let mut known: HashMap<u64, Vec<Record>> = HashMap::new();
+        for row in rows {
+            known.entry(row.source.inode).or_default().push(row);
+        }
+        let mut groups: Vec<Group> = Vec::with_capacity(self.groups.len());
+        for (source, mut names) in self.groups {
+            names.sort_by(|a, b| a.path().cmp(b.path()));
+            let met: HashSet<&EntryPath> = names.iter().map(Named::path).collect();
+            let figures: &Fingerprint = &names[0].source.fingerprint;
+            let mut rows = known.remove(&source.1).unwrap_or_default();
+            // Only what is the same inode in the same state; its row says that its replica is right.
+            rows.retain(|row| !met.contains(&row.path) && row.source == *figures && !row.racy);
+            drop(met);
+            groups.push(Group { names, rows, home: None });
+        }
+        settle_homes(&mut groups, self.replica_device);
+        let mut resolution = Resolution::default();
+        for group in groups {
+            group.resolve(self.replica_device, &mut resolution);
+        }
+        resolution
+    }
+}
+
+/// The names of one inode of the source.
+struct Group {
+    /// Those that were met, by path.
+    names: Vec<Named>,
+    /// Those that only their rows know, by path.
+    rows: Vec<Record>,
+    /// The replica's inode that the group keeps.
+    home: Option<Object>,
+}
+
+impl Group {
+    /// The replica's inodes with the right content, with how many of the group's names each has.
+    fn candidates(&self, device: u64) -> BTreeMap<Object, u64> {
+        let mut counts = BTreeMap::new();
+        let from_rows = self.rows.iter().map(|row| (device, row.replica.inode));
+        for inode in self.names.iter().filter_map(Named::sound).chain(from_rows) {
+            *counts.entry(inode).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Where the inode that is kept can be linked from.
+    fn first_name(&self, home: Object, device: u64) -> Option<&EntryPath> {
+        let met = self.names.iter().find(|named| named.sound() == Some(home)).map(Named::path);
+        let row = self.rows.iter().find(|row| (device, row.replica.inode) == home).map(|row| &row.path);
+        met.or(row)
+    }
+
+    /// Whether mending the kept inode would write through to names that are none of the group's.
+    fn mends_what_others_have(&self, home: Object, device: u64) -> bool {
+        let at_home = || self.names.iter().filter(|named| named.sound() == Some(home));
+        let rows = self.rows.iter().filter(|row| (device, row.replica.inode) == home).count();
+        let ours = (at_home().count() + rows) as u64;
+        let foreign = at_home().any(|named| named.replica.is_some_and(|stat| stat.links > ours));
+        foreign && at_home().any(|named| !named.is_right())
+    }
+
+    /// Whether the replica's inode has exactly the names it should have, all of them right.
+    fn is_in_step(&self, home: Object) -> bool {
+        let names = self.names.len() as u64;
+        self.names.iter().all(|named| {
+            named.is_right()
+                && named.sound() == Some(home)
+                && named.replica.is_some_and(|stat| stat.links == names)
+        })
+    }
+
+    fn resolve(self, device: u64, resolution: &mut Resolution) {
+        let home = self.home.filter(|home| !self.mends_what_others_have(*home, device));
+        let first = home.and_then(|home| self.first_name(home, device));
+        let first = first.unwrap_or(self.names[0].path()).clone();
+        let in_step = home.is_some_and(|home| self.is_in_step(home));
+        let mut mended = false;
+        for named in self.names {
+            if home.is_some() && named.sound() == home {
+                match named.decision {
+                    Waiting::Right(record) if in_step => resolution.confirmed.push(record),
+                    Waiting::Right(record) => resolution.unsettled.push(record),
+                    // Once is enough for all names; their rows follow.
+                    Waiting::Operation(mend) if mended => resolution.unsettled.extend(row_after(&mend)),
+                    Waiting::Operation(mend) => {
+                        mended = true;
+                        resolution.operations.push((mend, named.folder));
+                    }
+                }
+            } else if *named.path() == first {
+                resolution.operations.push((named.anew(), named.folder));
+            } else {
+                resolution.operations.push((named.linked_to(&first), named.folder));
+            }
+        }
+        resolution.unsettled.extend(self.rows);
+    }
+}
+
+/// The row of a name whose inode is mended under another name: that one's row says the rest.
+fn row_after(mend: &Operation) -> Option<Record> {
+    let (source, replica) = (mend.source.as_ref()?, mend.replica.as_ref()?);
+    Some(Record::new(mend.path.clone(), source, replica, mend.content, true))
+}
+
+/// Gives every group the inode that most of its names have, and no inode to two groups.
+fn settle_homes(groups: &mut [Group], device: u64) {
+    let mut claims: Vec<(u64, usize, Object)> = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        claims.extend(group.candidates(device).into_iter().map(|(inode, names)| (names, index, inode)));
+    }
+    // Most names first; where two have as many, the earlier path.
+    claims.sort_by_key(|&(names, index, inode)| {
+        (std::cmp::Reverse(names), groups[index].names[0].path().clone(), inode)
+    });
+    let mut taken: HashSet<Object> = HashSet::new();
+    for (_, index, inode) in claims {
+        if groups[index].home.is_none() && taken.insert(inode) {
+            groups[index].home = Some(inode);
+        }
+    }
+}
