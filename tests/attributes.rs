@@ -260,3 +260,32 @@ fn a_job_overrides_the_switches_one_by_one() {
     assert_eq!(attributes(&mirror.in_replica("file"))["user.a"], b"1");
     assert_ne!(common::tree::mtime(mirror.in_replica("file")).0, 1_000);
 }
+
+#[test]
+fn a_rebuild_does_not_vouch_for_attributes_or_links_that_are_wrong() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("file"), "content");
+    mkdir(mirror.in_source("folder"));
+    write(mirror.in_source("a"), "linked");
+    std::fs::hard_link(mirror.in_source("a"), mirror.in_source("b")).unwrap();
+    settle();
+    mirror.sync();
+    for name in ["file", "folder"] {
+        set_attribute(mirror.in_replica(name), "user.wrong", "1");
+    }
+    remove(mirror.in_replica("b"));
+    write(mirror.in_replica("b"), "linked");
+    let (seconds, nanos) = common::tree::mtime(mirror.in_source("b"));
+    set_mtime(mirror.in_replica("b"), seconds, nanos);
+    let rebuild = |mirror: &Mirror| {
+        let mut command = mirror.program(&["rebuild-index"]);
+        command.args(mirror.roots());
+        finish(command).expect(0)
+    };
+    rebuild(&mirror);
+    mirror.sync();
+    mirror.assert_idle();
+    // Sound as all of it is, nothing is left for the next run.
+    rebuild(&mirror);
+    mirror.assert_idle();
+}

@@ -10,13 +10,14 @@ use crate::engine::observe;
 use crate::engine::workers::{Window, Workers};
 use crate::error::Error;
 use crate::manifest::{Fresh, Rows};
-use crate::model::{Change, Seen, Side, Verdict};
+use crate::model::{Attributes, Change, Difference, Kind, Record, Seen, Side, Verdict};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::decide::Rules;
 use crate::plan::join::{Join, Joined};
 use crate::plan::shield::Shields;
 use crate::plan::verdict::Case;
 use crate::store::local::LocalStore;
+use crate::store::{Fault, Folder, Store};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -130,10 +131,48 @@ impl Examiner<'_> {
             judged.problems.extend(case.problems());
             judged.findings.extend(case.finding(verdict));
             if self.rows {
-                judged.rows.extend(case.row_for(verdict).map(Change::Put));
+                let row = case.row_for(verdict).map(|row| self.vouched_for(joined, row));
+                judged.rows.extend(row.map(Change::Put));
             }
         }
         judged
+    }
+
+    /// A row vouches for attributes and names too. Where no earlier row did for the same figures, the
+    /// attributes are compared; what they do not settle is left for the next run to look at.
+    fn vouched_for(&self, joined: &Joined, row: Record) -> Record {
+        let before = joined.row.as_ref().filter(|before| !before.racy);
+        let vouched =
+            before.is_some_and(|before| before.source == row.source && before.replica == row.replica);
+        if vouched || row.racy || self.agree(joined) { row } else { Record { racy: true, ..row } }
+    }
+
+    /// Whether attributes, and as far as one name tells also hard links, are as they should be.
+    fn agree(&self, joined: &Joined) -> bool {
+        let (Some(Seen::Present(source)), Some(Seen::Present(replica))) = (&joined.source, &joined.replica)
+        else {
+            return true;
+        };
+        let rights = &self.rules.rights;
+        let shared = source.kind() != Kind::Folder && (source.links > 1 || replica.links > 1);
+        if shared && rights.preserve.hard_links {
+            return false;
+        }
+        if rights.scope().is_empty() || source.kind() == Kind::Symlink {
+            return true;
+        }
+        let compare = || -> Result<Difference, Fault> {
+            let of = |store: &LocalStore| -> Result<Attributes, Fault> {
+                let path = &joined.path;
+                if path.is_folder() {
+                    return store.folder(path)?.own_attributes(rights.scope());
+                }
+                Ok(store.folder(&path.parent())?.attributes(path.name(), rights.scope())?.1)
+            };
+            let wanted = rights.desired_attributes(of(self.reading.source)?);
+            Ok(wanted.difference(&of(self.reading.replica)?))
+        };
+        matches!(compare(), Ok(Difference::None))
     }
 }
 

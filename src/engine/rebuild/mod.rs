@@ -117,6 +117,9 @@ fn renew(
     let trees = job.open_trees(false)?;
     let manifest = job.open_manifest(lock, began, monitor)?;
     let anew = !manifest.knows_entries()?;
+    if anew {
+        manifest.vouch_for(&job.settings.preserve.to_text())?;
+    }
     let runs = manifest.runs(RUNS_ASKED)?;
     let fresh = Fresh::create(&manifest)?;
     let run = manifest.begin_run(RunKind::Rebuild, began)?;
