@@ -166,12 +166,15 @@ struct Group {
 }
 
 impl Group {
-    /// The replica's inodes with the right content, with how many of the group's names each has.
+    /// The replica's inodes with the right content, with how much speaks for each: the group's names.
     fn candidates(&self, device: u64) -> BTreeMap<Object, u64> {
         let mut counts = BTreeMap::new();
-        let from_rows = self.rows.iter().map(|row| (device, row.replica.inode));
-        for inode in self.names.iter().filter_map(Named::sound).chain(from_rows) {
+        for inode in self.names.iter().filter_map(Named::sound) {
             *counts.entry(inode).or_default() += 1;
+        }
+        // Names that only rows know are not touched by this run: the others have to come to them.
+        for row in &self.rows {
+            *counts.entry((device, row.replica.inode)).or_default() += self.names.len() as u64 + 1;
         }
         counts
     }
@@ -226,7 +229,11 @@ impl Group {
                 resolution.operations.push((named.linked_to(&first), named.folder));
             }
         }
-        resolution.unsettled.extend(self.rows);
+        // Rows of one group tell of one inode; what does not is looked at again by the next run.
+        resolution.unsettled.extend(self.rows.into_iter().map(|row| {
+            let racy = home != Some((device, row.replica.inode));
+            Record { racy: row.racy || racy, ..row }
+        }));
     }
 }
 

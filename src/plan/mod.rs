@@ -7,6 +7,8 @@ pub mod desired;
 pub mod gate;
 pub mod join;
 pub mod links;
+#[cfg(test)]
+mod links_tests;
 pub mod order;
 pub mod planner;
 pub mod shield;
