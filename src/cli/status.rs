@@ -11,6 +11,7 @@ use crate::engine::job::Job;
 use crate::engine::status;
 use crate::error::{Error, ExitCode};
 use crate::manifest::{Bounds, Reader};
+use crate::model::Kind;
 use crate::model::escape::escaped;
 use clap::ValueEnum;
 use serde_json::Value;
@@ -186,9 +187,11 @@ fn list_from(job: &Job, reader: &Reader, paths: &[PathBuf], format: Format) -> R
     if paths.is_empty() {
         wanted.push(Bounds::All);
     }
+    let mut unhashed = 0_u64;
     for bounds in wanted {
         for record in reader.rows(bounds) {
             let record = record?;
+            unhashed += u64::from(record.source.kind == Kind::File && record.digest.is_none());
             match format {
                 Format::Table => out.line(status_lines::file_line(&record).as_bytes()),
                 Format::Json => {
@@ -205,5 +208,14 @@ fn list_from(job: &Job, reader: &Reader, paths: &[PathBuf], format: Format) -> R
         }
     }
     out.finish();
+    if format == Format::Md5sum && unhashed > 0 {
+        output::diagnose(
+            "warning",
+            &format!(
+                "files that are not hashed and not in this list: {unhashed}; {}",
+                status_lines::UNHASHED
+            ),
+        );
+    }
     Ok(())
 }

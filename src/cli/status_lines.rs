@@ -103,6 +103,9 @@ pub fn print_problems(overview: &Overview) {
     }
 }
 
+/// Why a file may have no MD5, and how to get one.
+pub const UNHASHED: &str = "where holes exceed 1 GiB only rebuild-index hashes them";
+
 /// Prints all that is known of one entry.
 pub fn print_entry(record: &Record) {
     let field = |name: &str, value: &str| output::print(format_args!("{name:<9} {value}"));
@@ -110,7 +113,8 @@ pub fn print_entry(record: &Record) {
     field("kind", record.source.kind.name());
     if record.source.kind.has_content() {
         field("size", &format!("{} bytes", record.source.size));
-        field("md5", &record.digest.map_or_else(|| "not hashed".to_owned(), |digest| digest.to_string()));
+        let unhashed = || format!("not hashed: {UNHASHED}");
+        field("md5", &record.digest.map_or_else(unhashed, |digest| digest.to_string()));
         field("hashed", &record.hashed.map_or_else(|| "never".to_owned(), clock::readable));
     }
     field("source", &side_text(&record.source));

@@ -1,6 +1,7 @@
 //! Hash what must be known: both sides of the files in question are read and compared, many files
 //! of a batch hashed side by side.
 
+use super::holes::{Equality, compare_sparse, is_sparse};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::hash::{Stream, digest_many};
@@ -130,6 +131,8 @@ pub struct Comparison<'e, S: Store, R: Store> {
     pub rights: &'e Rights,
     /// Bytes read at a time.
     pub chunk_bytes: usize,
+    /// A replica file that has the source's bytes but not its holes is no equal.
+    pub keep_holes: bool,
     /// A request to stop.
     pub cancel: &'e Cancel,
 }
@@ -289,7 +292,8 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                 self.rights.desired_attributes(attributes_of(&source_file, scope).map_err(at_source)?);
             Ok(wanted.difference(&attributes_of(&replica_file, scope).map_err(at_replica)?))
         };
-        if size <= SMALL {
+        let sparse = is_sparse(&source_file, &source);
+        if size <= SMALL && !sparse {
             let Some(content) = arena.read(&source_file, size).map_err(failed_source)? else {
                 return Ok(None);
             };
@@ -310,25 +314,29 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             return Ok(Some(Finding::Pending(Pending { content, source, replica, attributes, began })));
         }
         let (mut x, mut y) = (vec![0; self.chunk_bytes], vec![0; self.chunk_bytes]);
-        let mut hash = Stream::new();
-        let same = transfer::same(&source_file, &replica_file, (&mut x, &mut y), self.cancel, |chunk| {
-            hash.update(chunk);
-        });
+        let same = if sparse {
+            let files = (&source_file, &replica_file);
+            compare_sparse(files, size, (&mut x, &mut y), self.keep_holes, self.cancel)
+        } else {
+            let mut hash = Stream::new();
+            transfer::same(&source_file, &replica_file, (&mut x, &mut y), self.cancel, |c| hash.update(c))
+                .map(|same| if same { Equality::Same(Some(hash.finish())) } else { Equality::Different })
+        };
         let same = match same {
             Ok(same) => same,
             Err(Interruption::Source(error)) => return Err(failed_source(error)),
             Err(Interruption::Replica(error)) => return Err(failed_replica(error)),
             Err(Interruption::Cancelled) => return Err(Knowledge::Vanished),
         };
-        let attributes = if same { compare_attributes()? } else { Difference::None };
-        if !stood_still(&source, &restat(&source_file).map_err(failed_source)?) {
-            return Ok(None);
-        }
-        Ok(Some(Finding::Known(if same {
-            Knowledge::Same { source, replica, digest: Some(hash.finish()), attributes, began }
-        } else {
-            Knowledge::Different
-        })))
+        let known = match same {
+            Equality::Same(digest) => {
+                let attributes = compare_attributes()?;
+                Knowledge::Same { source, replica, digest, attributes, began }
+            }
+            Equality::Different => Knowledge::Different,
+        };
+        let still = stood_still(&source, &restat(&source_file).map_err(failed_source)?);
+        Ok(still.then_some(Finding::Known(known)))
     }
 }
 

@@ -12,6 +12,7 @@ pub mod status;
 
 mod content;
 mod execute;
+mod holes;
 mod inquiry;
 mod observe;
 mod workers;

@@ -237,6 +237,7 @@ impl Scan<'_> {
             replica,
             rights: &self.rules.rights,
             chunk_bytes: self.job.settings.chunk_bytes,
+            keep_holes: self.rules.rights.preserve.sparse && replica.holds_holes(),
             cancel: self.cancel,
         });
         std::thread::scope(|scope| {

@@ -88,6 +88,8 @@ pub struct Stat {
     pub device: u64,
     /// Which device a device node stands for, otherwise 0.
     pub rdev: u64,
+    /// Bytes that it takes up on the disk: fewer than its size where a file has holes.
+    pub allocated: u64,
 }
 
 impl Stat {

@@ -37,7 +37,7 @@ pub enum Knowledge {
         source: Stat,
         /// The replica's.
         replica: Stat,
-        /// What both hold; `None` for what has no content.
+        /// What both hold; `None` for what has no content, and where nobody hashed it.
         digest: Option<Digest>,
         /// How the attributes differ.
         attributes: Difference,
@@ -146,7 +146,8 @@ fn both_there(
         Some(Knowledge::Vanished) => Decision::Unchanged,
         Some(Knowledge::Failed(problem)) => Decision::Problem(problem.clone()),
         Some(Knowledge::Same { source, replica, digest, attributes, began }) => {
-            let content = digest.map(|digest| (digest, *began));
+            let still_known = || row.and_then(|row| unmoved(source, replica, row, rules));
+            let content = digest.map(|digest| (digest, *began)).or_else(still_known);
             let desired = rules.rights.desired(source);
             let differ = *attributes != Difference::None;
             if desired.met(replica) && !differ {
@@ -195,6 +196,14 @@ fn expected(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Times
     (!row.racy && unchanged(&source.fingerprint, &row.source, &strict))
         .then(|| row.digest.zip(row.hashed))
         .flatten()
+}
+
+/// The digest of equal contents that were not hashed: the row's, where all figures of either side say
+/// that its bytes are those of the row.
+fn unmoved(source: &Stat, replica: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Timestamp)> {
+    let strict = Rules { ignore_ctime: false, ignore_inode: false, ..rules.clone() };
+    let stood = unchanged(&replica.fingerprint, &row.replica, &strict);
+    if stood { row.digest.zip(row.hashed) } else { expected(source, row, rules) }
 }
 
 fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option<Stat>) -> Operation {

@@ -28,7 +28,7 @@ fn rules() -> Rules {
 fn stat(kind: Kind) -> Stat {
     let size = if kind.has_content() { 10 } else { 0 };
     let fingerprint = Fingerprint { kind, mode: 0o644, size, mtime: OLD, ctime: OLD, inode: 1 };
-    Stat { fingerprint, uid: 0, gid: 0, links: 1, device: 1, rdev: 0 }
+    Stat { fingerprint, uid: 0, gid: 0, links: 1, device: 1, rdev: 0, allocated: 0 }
 }
 
 /// The replica's counterpart: an inode and a ctime of its own.
@@ -174,6 +174,27 @@ fn what_was_learned_decides_between_confirming_mending_and_copying() {
     ] {
         let got = decide(&joined(Some(file), Some(twin(file)), None), Some(&knowledge), &rules());
         assert_eq!(word(&got), verdict, "{knowledge:?}");
+    }
+}
+
+#[test]
+fn equal_contents_that_nobody_hashed_keep_the_digest_while_either_side_says_that_it_stood() {
+    let file = stat(Kind::File);
+    let later = |stat: Stat| with(stat, |s| s.fingerprint.ctime.seconds += 1);
+    let unhashed = Record { digest: None, hashed: None, ..row(&file) };
+    for (source, replica, row, digest) in [
+        (later(file), twin(file), row(&file), Some(KNOWN)),
+        (file, later(twin(file)), row(&file), Some(KNOWN)),
+        (later(file), later(twin(file)), row(&file), None),
+        (later(file), twin(file), unhashed, None),
+    ] {
+        let attributes = Difference::None;
+        let knowledge = Knowledge::Same { source, replica, digest: None, attributes, began: NOW };
+        let joined = joined(Some(source), Some(replica), Some(row));
+        let Decision::Confirm(now) = decide(&joined, Some(&knowledge), &rules()) else {
+            panic!("it is to be confirmed")
+        };
+        assert_eq!((now.digest, now.hashed), (digest, digest.map(|_| OLD)));
     }
 }
 

@@ -127,7 +127,7 @@ mod tests {
     fn stat(mode: u32, uid: u32, gid: u32) -> Stat {
         let zero = Timestamp::default();
         let fingerprint = Fingerprint { kind: Kind::File, mode, size: 0, mtime: zero, ctime: zero, inode: 1 };
-        Stat { fingerprint, uid, gid, links: 1, device: 1, rdev: 0 }
+        Stat { fingerprint, uid, gid, links: 1, device: 1, rdev: 0, allocated: 0 }
     }
 
     fn root() -> Rights {

@@ -26,7 +26,7 @@ enum State {
 fn stat(inode: u64, device: u64, links: u64) -> Stat {
     let time = Timestamp::new(1_000, 5);
     let fingerprint = Fingerprint { kind: Kind::File, mode: 0o644, size: 3, mtime: time, ctime: time, inode };
-    Stat { fingerprint, uid: 0, gid: 0, links, device, rdev: 0 }
+    Stat { fingerprint, uid: 0, gid: 0, links, device, rdev: 0, allocated: 0 }
 }
 
 fn path(index: usize) -> EntryPath {

@@ -49,6 +49,10 @@ impl Store for LocalStore {
 const TICKING: [i64; 8] =
     [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0xF2F5_2010, 0xCA45_1A4E, 0x2FC1_2FC1];
 
+/// File systems known to make holes and to tell where they are: the same without zfs, which knows
+/// only once all is on the disk.
+const HOLED: &[i64] = TICKING.split_at(7).0;
+
 /// Where nothing is known of the file system's stamps.
 const UNKNOWN_GRANULARITY_NANOS: i64 = 2_000_000_000;
 
@@ -57,6 +61,12 @@ impl LocalStore {
     pub fn granularity_nanos(&self, tick: i64) -> i64 {
         let known = fstatfs(&self.root).is_ok_and(|found| TICKING.contains(&found.f_type));
         if known { tick } else { UNKNOWN_GRANULARITY_NANOS }
+    }
+
+    /// Whether what is written with holes is sure to have holes. Where it is not, a file that lacks
+    /// them may be all that is to be had.
+    pub fn holds_holes(&self) -> bool {
+        fstatfs(&self.root).is_ok_and(|found| HOLED.contains(&found.f_type))
     }
 
     /// What the file system of the root is mounted without.

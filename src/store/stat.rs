@@ -3,6 +3,9 @@
 use crate::model::{Fingerprint, Kind, Stat, Timestamp};
 use rustix::fs::FileType;
 
+/// `st_blocks` counts these, whatever the file system's blocks are.
+const BLOCK: u64 = 512;
+
 /// The system's lstat or fstat as a [`Stat`].
 pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
@@ -30,6 +33,7 @@ pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
         links: stat.st_nlink,
         device: stat.st_dev,
         rdev: if device_node { stat.st_rdev } else { 0 },
+        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::content::Arena;
 use crate::hash::digest_many;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Change, Digest, Done, Operation, Problem, Record, Verb};
+use crate::model::{Change, Digest, Done, Operation, Problem, Record, Timestamp, Verb};
 use crate::store::{Fault, Folder, Store, Target};
 use std::time::Instant;
 
@@ -53,7 +53,7 @@ fn with_arena<S: Store, R: Store>(
                 refusal.as_ref().map_or(End::Skipped, |fault| site.failure(operation, fault))
             }
             (Ok(prepared), Ok(())) => {
-                found = found.or(operation.content.map(|(digest, _)| digest));
+                found = found.or(still_known(operation, &prepared).map(|(digest, _)| digest));
                 match publish(site, operation, &prepared, digest) {
                     Ok(change) => {
                         aside = prepared.temporary().filter(|_| operation.displaces).cloned();
@@ -112,11 +112,17 @@ fn digests<F: Folder>(prepared: &[Result<Prepared<F>, End>], arena: &Arena) -> V
         .iter()
         .map(|prepared| match prepared.as_ref().map(Prepared::content) {
             Ok(Content::InArena(_)) => hashed.next(),
-            Ok(Content::Hashed(digest)) => Some(*digest),
+            Ok(Content::Passed(passed)) => passed.digest(),
             Ok(Content::Linked(first)) => first.digest,
             Ok(Content::None) | Err(_) => None,
         })
         .collect()
+}
+
+/// The digest that the plan knows, as long as the source has the figures that it was planned by.
+fn still_known<F: Folder>(operation: &Operation, prepared: &Prepared<F>) -> Option<(Digest, Timestamp)> {
+    let planned = operation.source.is_none_or(|scanned| scanned.fingerprint == prepared.source().fingerprint);
+    operation.content.filter(|_| planned)
 }
 
 /// Gives a staged entry its name (or mends one in place) and returns what is true then.
@@ -132,10 +138,9 @@ fn publish<S: Store, R: Store>(
     let folder = prepared.folder();
     let mut attributes_lost = prepared.attributes_lost();
     let replica = if let Some(temporary) = prepared.temporary() {
-        if let (Verb::Copy, Some((known, _)), Some(found)) = (operation.verb, operation.content, digest)
+        if let (Verb::Copy, Some((known, _)), Some(found)) =
+            (operation.verb, still_known(operation, prepared), digest)
             && known != found
-            && source.fingerprint
-                == operation.source.map_or(source.fingerprint, |scanned| scanned.fingerprint)
         {
             let cause = "its bytes are not those the manifest knows, though its size, times and inode say \
                          that it did not change: it may be damaged. If it is right as it is, touch it";
@@ -166,7 +171,7 @@ fn publish<S: Store, R: Store>(
         return Ok(Change::Put(row));
     }
     site.note_losses(source, &replica);
-    let content = digest.map(|digest| (digest, began)).or(operation.content);
+    let content = digest.map(|digest| (digest, began)).or(still_known(operation, prepared));
     // What could not be held is looked at, tried and said again on the next run.
     let racy = prepared.never_still()
         || attributes_lost

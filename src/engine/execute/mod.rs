@@ -11,6 +11,7 @@ mod deletes;
 mod folders;
 mod names;
 mod stage;
+mod staged_file;
 
 use super::content::{BATCH_BYTES, SMALL};
 use super::report::Tally;

@@ -2,17 +2,19 @@
 
 use super::Site;
 use super::names::FirstNames;
+use super::staged_file::StagedFile;
 use crate::clock;
 use crate::config::file::Durability;
 use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_link, restat, stood_still};
-use crate::hash::Stream;
+use crate::engine::holes::{Passed, is_sparse, pass_on};
 use crate::model::operation::End;
 use crate::model::{Attributes, Digest, EntryPath, Kind, Operation, Problem, Record, Stat, Timestamp, Verb};
 use crate::plan::desired::Desired;
 use crate::store::{Applied, During, Fault, Folder, Staging, Store, TemporaryName, attributes_of};
-use crate::transfer::{self, Interruption};
+use crate::transfer::Interruption;
+use crate::transfer::sparse::Holes;
 use std::fs::File;
-use std::io::{self, ErrorKind, Seek, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -39,8 +41,8 @@ pub(super) enum Content {
     None,
     /// It is in memory, to be hashed with the others.
     InArena(Range<usize>),
-    /// It was hashed as it passed.
-    Hashed(Digest),
+    /// It was hashed as it passed, unless its holes are too large for that.
+    Passed(Passed),
     /// It is one more name of what this row tells of.
     Linked(Box<Record>),
 }
@@ -106,34 +108,6 @@ pub(super) struct Stager<'s, S: Store, R: Store> {
     names: std::vec::IntoIter<TemporaryName>,
 }
 
-/// The file under its temporary name, made when it is first needed.
-struct StagedFile<'f, F: Folder> {
-    folder: &'f F,
-    temporary: &'f TemporaryName,
-    file: Option<File>,
-}
-
-impl<F: Folder> StagedFile<'_, F> {
-    /// The file, whatever is in it.
-    fn present(&mut self) -> Result<&File, Fault> {
-        if self.file.is_none() {
-            self.file = Some(self.folder.stage_file(self.temporary)?);
-        }
-        // Made just above where it was not there.
-        self.file.as_ref().ok_or(io::Error::from(ErrorKind::NotFound)).during("make a temporary for")
-    }
-
-    /// The file, with nothing in it.
-    fn emptied(&mut self) -> Result<&File, Fault> {
-        let used = self.file.is_some();
-        let mut file = self.present()?;
-        if used {
-            file.set_len(0).and_then(|()| file.rewind()).during("write")?;
-        }
-        Ok(file)
-    }
-}
-
 /// One reading of a source file.
 struct Reading {
     content: Content,
@@ -175,13 +149,15 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         if operation.verb == Verb::Metadata {
             let source = operation.source.ok_or(End::Vanished)?;
             let attributes = self.attributes_for(operation, &source)?;
+            // A digest may be older than this run, where the contents were compared without hashing.
+            let began = operation.content.map_or(self.site.began, |(_, hashed)| hashed.max(self.site.began));
             return Ok(Prepared {
                 folder,
                 temporary: None,
                 content: Content::None,
                 source,
                 attributes,
-                began: operation.content.map_or(self.site.began, |(_, began)| began),
+                began,
                 never_still: false,
                 attributes_lost: false,
             });
@@ -291,7 +267,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         arena: &mut Arena,
     ) -> Result<(Reading, Applied), End> {
         let failed = |fault: Fault| self.site.failure(operation, &fault);
-        let mut target = StagedFile { folder: theirs, temporary, file: None };
+        let mut target = StagedFile::new(theirs, temporary);
         let mut before: Option<(u64, Digest)> = None;
         for _ in 0..TRIES {
             let Some(reading) = self.read_once(operation, ours, &mut target, arena)? else { continue };
@@ -299,7 +275,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 // What never stands still is taken when two readings of one length agree.
                 let digest = match &reading.content {
                     Content::InArena(range) => digest_of(arena.get(range)),
-                    Content::Hashed(digest) => *digest,
+                    Content::Passed(passed) => passed.mark(),
                     Content::None | Content::Linked(_) => return Err(End::Skipped),
                 };
                 let now = Some((reading.source.fingerprint.size, digest));
@@ -313,7 +289,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                     write_all(file, arena.get(range)).map_err(failed)?;
                     file
                 }
-                Content::Hashed(_) | Content::None | Content::Linked(_) => {
+                Content::Passed(_) | Content::None | Content::Linked(_) => {
                     target.present().map_err(failed)?
                 }
             };
@@ -345,17 +321,17 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let failed = |fault: Fault| self.site.failure(operation, &fault);
         let (file, source) = ours.open_file(operation.path.name()).map_err(unread)?;
         let size = source.fingerprint.size;
-        let content = if size <= SMALL {
+        let sparse = is_sparse(&file, &source);
+        let content = if size <= SMALL && !sparse {
             match arena.read(&file, size).map_err(unread_io)? {
                 Some(range) => Content::InArena(range),
                 None => return Ok(None),
             }
         } else {
             let sink = target.emptied().map_err(failed)?;
-            let mut hash = Stream::new();
-            let mut buffer = vec![0; self.site.chunk_bytes];
-            match transfer::copy(&file, sink, &mut buffer, self.site.cancel, |chunk| hash.update(chunk)) {
-                Ok(copied) if copied == size => Content::Hashed(hash.finish()),
+            let holes = sparse.then(|| Holes::kept_if(self.site.rights.preserve.sparse));
+            match pass_on((&file, sink), size, holes, self.site.chunk_bytes, self.site.cancel) {
+                Ok((copied, passed)) if copied == size => Content::Passed(passed),
                 Ok(_) => return Ok(None),
                 Err(Interruption::Source(error)) => return Err(unread_io(error)),
                 Err(Interruption::Replica(error)) => return Err(failed(Fault { action: "write", error })),
@@ -394,7 +370,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let content = if source.kind() == Kind::Symlink {
             let (_, target) = read_link(ours, name).map_err(unread)?;
             theirs.stage_other(temporary, Staging::Symlink(&target)).map_err(failed)?;
-            Content::Hashed(digest_of(&target))
+            Content::Passed(Passed::Hashed(digest_of(&target)))
         } else {
             theirs.stage_other(temporary, Staging::Special(&source)).map_err(failed)?;
             Content::None

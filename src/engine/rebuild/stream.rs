@@ -3,11 +3,13 @@
 use super::read::{Reading, failed, kind, restless};
 use crate::clock;
 use crate::engine::content::{TRIES, digest_of, read_link, restat, stood_still};
+use crate::engine::holes::is_sparse;
 use crate::hash::{Stream, update_many};
 use crate::model::{Kind, Side, Stat, Timestamp};
 use crate::plan::join::Joined;
 use crate::plan::verdict::{Content, Contents, wanted};
 use crate::store::{During, Fault, Folder, Store};
+use crate::transfer::extents::HoleReader;
 use crate::transfer::fill;
 use std::fs::File;
 use std::sync::atomic::Ordering;
@@ -127,6 +129,8 @@ struct Track {
     otherwise: Content,
     /// Its end was not reached yet.
     reading: bool,
+    /// How a file with holes is read.
+    holes: Option<HoleReader>,
     buffer: Vec<u8>,
     /// Bytes of the buffer that the last chunk fills.
     filled: usize,
@@ -139,6 +143,7 @@ impl Track {
             file: None,
             otherwise: Content::Unread,
             reading: false,
+            holes: None,
             buffer: Vec::new(),
             filled: 0,
             hash: Stream::new(),
@@ -165,6 +170,7 @@ impl Track {
             return Ok(());
         }
         let (file, stat) = folder.open_file(name)?;
+        self.holes = is_sparse(&file, &stat).then(|| HoleReader::of(stat.fingerprint.size));
         self.file = Some((file, stat, began));
         self.reading = true;
         self.buffer = vec![0; chunk_bytes];
@@ -178,7 +184,11 @@ impl Track {
             return;
         }
         let Some((file, ..)) = &self.file else { return };
-        match fill(file, &mut self.buffer).during("read") {
+        let read = match &mut self.holes {
+            Some(holes) => holes.fill(file, &mut self.buffer),
+            None => fill(file, &mut self.buffer),
+        };
+        match read.during("read") {
             Ok(read) => {
                 self.filled = read;
                 self.reading = read == self.buffer.len();

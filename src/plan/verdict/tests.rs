@@ -34,7 +34,7 @@ fn rules() -> Rules {
 fn stat(kind: Kind, inode: u64, ctime: i64) -> Stat {
     let mtime = time(10);
     let fingerprint = Fingerprint { kind, mode: 0o644, size: 7, mtime, ctime: time(ctime), inode };
-    Stat { fingerprint, uid: 0, gid: 0, links: 1, device: 1, rdev: 0 }
+    Stat { fingerprint, uid: 0, gid: 0, links: 1, device: 1, rdev: 0, allocated: 0 }
 }
 
 /// `word` is `-` for nothing there, else metadata and content.

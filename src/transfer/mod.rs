@@ -1,5 +1,8 @@
 //! Bytes from one place to another, in chunks, with somebody looking on (the hash).
 
+pub mod extents;
+pub mod sparse;
+
 use crate::cancel::Cancel;
 use std::fs::File;
 use std::io::{self, Read, Write};
