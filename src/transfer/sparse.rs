@@ -19,7 +19,7 @@ pub enum Piece<'a> {
 
 /// The most of a hole that is shown at once: not so much that hashing it would take long, nor so little
 /// that the largest holes make many pieces.
-const HOLE_PIECE: u64 = 1 << 20;
+const HOLE_PIECE: u64 = 256 << 10;
 
 /// What becomes of holes in the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
