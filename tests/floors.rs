@@ -37,7 +37,7 @@ const FLOORS: [(&str, u8); 21] = [
 const NEIGHBOURS: [(&str, &str, &str); 6] = [
     ("manifest", "lock", "writing needs the lock as proof"),
     ("roots", "config", "roots are paths of the operator and resolved like all of those"),
-    ("plan", "monitor", "none yet; decisions may say what they weigh"),
+    ("monitor", "plan", "who watches is told what a plan intends"),
     ("engine", "error", "what ends a run is what the engine returns"),
     ("error", "engine", "none yet; the exit code may ask the report"),
     ("cli", "signals", "the shell wires them up"),
