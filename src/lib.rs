@@ -11,6 +11,7 @@ pub mod lock;
 pub mod manifest;
 pub mod model;
 pub mod monitor;
+pub mod mountinfo;
 pub mod plan;
 pub mod roots;
 pub mod signals;

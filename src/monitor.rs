@@ -61,6 +61,8 @@ pub trait Monitor {
     fn problem(&self, _problem: &Problem) {}
     /// Something about the run as a whole that a person should know.
     fn warning(&self, _message: &str) {}
+    /// Something about the run as a whole that is as it should be, for the log.
+    fn note(&self, _message: &str) {}
 }
 
 /// Watches nothing.

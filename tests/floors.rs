@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its floor.
-const FLOORS: [(&str, u8); 21] = [
+const FLOORS: [(&str, u8); 22] = [
     ("model", 0),
     ("cancel", 0),
     ("plan", 1),
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 21] = [
     ("clock", 2),
     ("umask", 2),
     ("roots", 2),
+    ("mountinfo", 2),
     ("engine", 3),
     ("error", 3),
     ("cli", 4),
@@ -34,9 +35,10 @@ const FLOORS: [(&str, u8); 21] = [
 ];
 
 /// Who may use a neighbour on the same floor, and why.
-const NEIGHBOURS: [(&str, &str, &str); 6] = [
+const NEIGHBOURS: [(&str, &str, &str); 7] = [
     ("manifest", "lock", "writing needs the lock as proof"),
     ("roots", "config", "roots are paths of the operator and resolved like all of those"),
+    ("roots", "mountinfo", "a root is known by the mount it lies on"),
     ("monitor", "plan", "who watches is told what a plan intends"),
     ("engine", "error", "what ends a run is what the engine returns"),
     ("error", "engine", "none yet; the exit code may ask the report"),

@@ -167,6 +167,39 @@ fn guards_do_not_misfire_on_small_and_strange_trees() {
 }
 
 #[test]
+fn a_manifest_with_more_rows_than_there_is_does_not_raise_what_may_be_deleted() {
+    let mirror = of_files(120);
+    let connection = rusqlite::Connection::open(mirror.manifest()).unwrap();
+    connection
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
+             INSERT INTO entries SELECT CAST('x' || i AS BLOB), e.kind, e.size, e.mode, e.mtime, e.mtime_ns, e.ctime, \
+             e.inode, e.replica_mode, e.replica_mtime, e.replica_mtime_ns, e.replica_ctime, e.replica_inode, e.md5, \
+             e.hashed, e.racy FROM n, entries e WHERE e.path = CAST('0000' AS BLOB)",
+        )
+        .unwrap();
+    drop(connection);
+    empty(&mirror, 0..110);
+    mirror.run(&[]).expect(4).says("50%");
+    assert_eq!(files_in_replica(&mirror), 120);
+}
+
+#[test]
+fn one_name_that_came_back_accounts_for_one_that_went() {
+    let mirror = of_files(2);
+    for number in 0..6 {
+        std::fs::hard_link(mirror.in_source("0000"), mirror.in_source(format!("link{number}"))).unwrap();
+    }
+    settle();
+    mirror.run(&[]).expect(0);
+    for number in 0..6 {
+        remove(mirror.in_source(format!("link{number}")));
+    }
+    std::fs::hard_link(mirror.in_source("0000"), mirror.in_source("new")).unwrap();
+    mirror.run(&["--max-delete", "4"]).expect(4).says("5 entries would be deleted");
+}
+
+#[test]
 fn leftover_temporaries_are_removed_without_counting() {
     let mirror = of_files(3);
     for number in 0..200 {

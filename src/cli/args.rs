@@ -33,6 +33,9 @@ pub enum Command {
     Status(StatusOptions),
     /// Read and hash everything again, say what changed or is damaged, and write a fresh manifest
     RebuildIndex(RebuildOptions),
+    /// Let the deletes that are held go ahead on the next run, as far as they still fit; works beside a
+    /// running daemon
+    Approve(ApproveOptions),
 }
 
 /// Options of `sync`.
@@ -46,6 +49,10 @@ pub struct SyncOptions {
     /// Print what a run would do, and write nothing anywhere (implies --once)
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Accept that a root lies on another mount than before, and remember the new one (a daemon: on its
+    /// first run)
+    #[arg(long)]
+    pub accept_root: bool,
 }
 
 /// Options of `status`.
@@ -98,6 +105,16 @@ pub struct RebuildOptions {
     /// Read only the replica; the source is taken to be sound where its metadata did not change
     #[arg(long)]
     pub replica_only: bool,
+}
+
+/// Options of `approve`.
+#[derive(Clone, Debug, Args)]
+pub struct ApproveOptions {
+    /// The number under which status shows the held deletes [default: whatever is held]
+    #[arg(value_name = "RUN_ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub run: Option<i64>,
+    #[command(flatten)]
+    pub job: JobOptions,
 }
 
 /// Options that every subcommand has.

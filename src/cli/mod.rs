@@ -1,5 +1,6 @@
 //! Floor 4: the shell around the engine. Knows clap, indicatif and log4rs; nothing below does.
 
+mod approve;
 mod args;
 mod environment;
 mod events;
@@ -32,6 +33,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Some(Command::Sync(options)) => sync::run(options),
         Some(Command::Status(options)) => status::run(&options),
         Some(Command::RebuildIndex(options)) => rebuild::run(options),
+        Some(Command::Approve(options)) => approve::run(options),
     };
     match result {
         Ok(code) => code.number(),

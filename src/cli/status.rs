@@ -1,6 +1,6 @@
 //! `twinfold status`: what the manifest says, as a table, as JSON or for md5sum.
 
-use super::args::{Format, StatusOptions};
+use super::args::{Format, JobOptions, StatusOptions};
 use super::status_lines;
 use super::sync::{self, Request, request};
 use super::{environment, events, output};
@@ -29,7 +29,7 @@ pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
 fn show(options: &StatusOptions) -> Result<(), Error> {
     let options = &with_environment(options.clone())?;
     let format = options.format.unwrap_or(if options.job.json { Format::Json } else { Format::Table });
-    let request = subjects(options)?;
+    let request = subjects(&options.job)?;
     if format == Format::Md5sum && request.jobs.len() > 1 {
         let message = "md5sum takes the list of one mirror only; add --job NAME, or --source and --replica";
         return Err(ConfigError::Invalid(message.to_owned()).into());
@@ -73,12 +73,12 @@ fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError
 }
 
 /// The jobs that are asked about; without any word of them, all that have state here.
-fn subjects(options: &StatusOptions) -> Result<Request, Error> {
-    let asked = request(options.job.clone());
+pub fn subjects(options: &JobOptions) -> Result<Request, Error> {
+    let asked = request(options.clone());
     match asked {
         Err(Error::Config(ConfigError::NothingToMirror)) => {
             let folder = state::folder()?;
-            let named = options.job.manifest.clone().map(|manifest| vec![manifest]);
+            let named = options.manifest.clone().map(|manifest| vec![manifest]);
             let jobs = named
                 .unwrap_or_else(|| manifests(&folder))
                 .into_iter()
@@ -109,7 +109,7 @@ fn subjects(options: &StatusOptions) -> Result<Request, Error> {
                 return Err(ConfigError::Invalid(nothing).into());
             }
             let log = settings::log_settings(&Overrides::default(), &settings::ConfigFile::default())?;
-            Ok(Request { options: options.job.clone(), jobs, configured: Vec::new(), log })
+            Ok(Request { options: options.clone(), jobs, configured: Vec::new(), log })
         }
         result => result,
     }

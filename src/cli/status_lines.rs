@@ -33,6 +33,12 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
         Some(held) => {
             let text = format!("{} deletes since run {}: {}", held.deletes, held.run, held.reason);
             field("held", &output::paint(&text, false));
+            if let Some(when) = held.approved {
+                field("", &format!("approved {}, goes ahead on the next run", clock::readable(when)));
+            } else {
+                field("", "see them: twinfold status --pending");
+                field("", &format!("let them go: {}", job.approve_command(held.run)));
+            }
         }
     }
     print_runs(overview);
@@ -166,10 +172,15 @@ pub fn overview_fields(object: &mut Map<String, Value>, job: &Job, overview: Opt
         })
         .collect();
     object.insert("problems".to_owned(), Value::Array(problems));
-    let held = overview
-        .held
-        .as_ref()
-        .map(|held| json!({ "run": held.run, "deletes": held.deletes, "reason": held.reason }));
+    let held = overview.held.as_ref().map(|held| {
+        json!({
+            "run": held.run,
+            "deletes": held.deletes,
+            "reason": held.reason,
+            "approved": held.approved.map(clock::rfc3339),
+            "approve": job.approve_command(held.run),
+        })
+    });
     object.insert("held".to_owned(), json!(held));
 }
 

@@ -51,8 +51,12 @@ pub fn request(options: JobOptions) -> Result<Request, Error> {
 pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     let once = environment::switch(options.once, "ONCE")?;
     let dry_run = environment::switch(options.dry_run, "DRY_RUN")?;
+    let accept_root = environment::switch(options.accept_root, "ACCEPT_ROOT")?;
     let request = request(options.job)?;
-    let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
+    let mut jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
+    for job in &mut jobs {
+        job.accept_root = accept_root;
+    }
     check_apart(&request, &jobs)?;
     let cancel = Arc::new(Cancel::new());
     let at_once = if once || dry_run { ExitCode::Interrupted } else { ExitCode::Ok };
@@ -76,10 +80,13 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     }
     let intervals: Vec<Duration> = jobs.iter().map(|job| job.settings.interval).collect();
     log::info!("daemon started, pid {}: {}", std::process::id(), labels(&jobs));
+    // What is there when the daemon starts is accepted; what comes later is not.
+    let mut accept = vec![accept_root; jobs.len()];
     daemon::keep_running(&intervals, &cancel, &wake, |number| {
+        let accept_root = std::mem::take(&mut accept[number]);
         // Roots may have come, gone or changed since the last run.
         match Job::prepare(request.jobs[number].clone()) {
-            Ok(job) => drop(shell.run_one(&job, &locks[number])),
+            Ok(job) => drop(shell.run_one(&Job { accept_root, ..job }, &locks[number])),
             Err(error) => tell_failure(&request.options, &jobs[number], &error),
         }
     });
@@ -163,7 +170,9 @@ pub fn preview_one(options: &JobOptions, job: &Job, cancel: &Cancel) -> Result<E
     }
     let (approved, report) = run::preview(job, cancel, &Together(monitors))?;
     if let Some(held) = approved.held() {
-        diagnostics.warning(&format!("deletes would be held: {held}"));
+        diagnostics.warning(&format!(
+            "deletes would be held: {held}. Once a run has held them, twinfold approve lets them go"
+        ));
         for operation in approved.held_deletes().iter().rev() {
             if options.json {
                 let mut object = events::event("plan", &job.label(), None);

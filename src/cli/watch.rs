@@ -43,6 +43,9 @@ impl Monitor for Together<'_> {
     fn warning(&self, message: &str) {
         self.0.iter().for_each(|monitor| monitor.warning(message));
     }
+    fn note(&self, message: &str) {
+        self.0.iter().for_each(|monitor| monitor.note(message));
+    }
 }
 
 /// Writes every operation, problem and warning to the log.
@@ -135,6 +138,12 @@ impl Monitor for Logged {
 
     fn warning(&self, message: &str) {
         self.write(Level::Warn, "warning", message, |object| {
+            object.insert("message".to_owned(), serde_json::json!(message));
+        });
+    }
+
+    fn note(&self, message: &str) {
+        self.write(Level::Info, "note", message, |object| {
             object.insert("message".to_owned(), serde_json::json!(message));
         });
     }

@@ -68,6 +68,8 @@ pub struct ConfigFile {
     /// The limit for deletes.
     #[serde(deserialize_with = "max_delete")]
     pub max_delete: Option<MaxDelete>,
+    /// A name that must be in a source.
+    pub marker: Option<String>,
     /// When copies must survive a power cut.
     pub durability: Option<Durability>,
     /// A moved ctime alone is no reason to read a file.
@@ -153,6 +155,8 @@ pub struct JobTable {
     /// Overrides the top-level key.
     #[serde(deserialize_with = "max_delete")]
     pub max_delete: Option<MaxDelete>,
+    /// Overrides the top-level key.
+    pub marker: Option<String>,
     /// Overrides the top-level key.
     pub ignore_ctime: Option<bool>,
     /// Overrides the top-level key.

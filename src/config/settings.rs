@@ -53,6 +53,8 @@ pub struct Settings {
     pub chunk_bytes: usize,
     /// The limit for deletes.
     pub max_delete: MaxDelete,
+    /// A name that must be in the source's root: a sign that the right folder is there.
+    pub marker: Option<String>,
     /// When copies must survive a power cut.
     pub durability: Durability,
     /// A moved ctime alone is no reason to read a file.
@@ -240,9 +242,23 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
             .or(table.max_delete)
             .or(file.max_delete)
             .unwrap_or(MaxDelete::Percent(defaults::MAX_DELETE_PERCENT)),
+        marker: table.marker.clone().or_else(|| file.marker.clone()).map(marker).transpose()?,
         durability: file.durability.unwrap_or_default(),
         ignore_ctime: table.ignore_ctime.or(file.ignore_ctime).unwrap_or(false),
         ignore_inode: table.ignore_inode.or(file.ignore_inode).unwrap_or(false),
         preserve: table.preserve.over(&file.preserve),
     })
+}
+
+/// A marker is one name in the source's root.
+fn marker(name: String) -> Result<String, ConfigError> {
+    const NAME_MAX: usize = 255;
+    let wrong =
+        name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) || name.len() > NAME_MAX;
+    if wrong {
+        return Err(ConfigError::Invalid(format!(
+            "marker = {name:?} is no name of an entry in the source; give one name without slashes"
+        )));
+    }
+    Ok(name)
 }

@@ -1,22 +1,23 @@
 //! One job made ready: its roots checked, its files found, nothing written yet.
 
+use super::gates;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::config::{ConfigError, paths, state};
 use crate::error::Error;
 use crate::lock::{RunLock, claim_replica};
 use crate::manifest::{JobRoots, Manifest};
-use crate::model::Timestamp;
 use crate::model::escape::escaped;
+use crate::model::{RootMounts, Side, Timestamp, Unsteady};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
-use crate::roots::{self, RootPaths};
+use crate::roots::{self, Anchor, Anchors, RootPaths};
 use crate::store::Mounts;
 use crate::store::local::LocalStore;
 use crate::umask;
 use rustix::process::{getegid, geteuid, getgroups};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub struct Job {
     pub paths: RootPaths,
     /// Where its manifest is or will be.
     pub manifest: PathBuf,
+    /// Accept where the roots are now, wherever they were.
+    pub accept_root: bool,
 }
 
 /// Both trees, open.
@@ -38,6 +41,19 @@ pub struct Trees {
     pub source: LocalStore,
     /// The mirror.
     pub replica: LocalStore,
+    /// What the roots were when they were opened.
+    pub anchors: Anchors,
+    /// The replica was missing and has just been made.
+    pub made: bool,
+}
+
+/// Both trees, open for looking only.
+#[derive(Debug)]
+pub struct View {
+    /// The tree that is mirrored.
+    pub source: LocalStore,
+    /// The mirror; `None` where it is missing.
+    pub replica: Option<LocalStore>,
 }
 
 impl Job {
@@ -67,7 +83,7 @@ impl Job {
                 &paths.replica,
             )),
         };
-        Ok(Self { settings, paths, manifest })
+        Ok(Self { settings, paths, manifest, accept_root: false })
     }
 
     /// What people call it: its name, or its two roots.
@@ -128,20 +144,40 @@ impl Job {
         ));
     }
 
-    /// Opens both trees for a run that may write; a missing replica is made on the job's first run.
-    pub fn open_trees(&self, first_run: bool) -> Result<Trees, Error> {
-        let source = roots::open_source(&self.paths)?;
+    /// Opens both trees for a run that may write, if they lie where they are recorded to lie; a
+    /// missing replica is made on the job's first run.
+    pub fn open_trees(&self, first_run: bool, recorded: &RootMounts) -> Result<Trees, Error> {
+        let (source, source_anchor) = self.open_source()?;
+        gates::expect(self, recorded, &source_anchor, None)?;
         let mut replica = roots::open_replica(&self.paths)?;
-        if replica.is_none() && first_run {
+        let made = replica.is_none() && first_run;
+        if made {
+            if !self.accept_root {
+                roots::check_cradle(&self.paths, recorded.replica.as_ref())?;
+            }
             roots::make_replica(&self.paths)?;
             replica = roots::open_replica(&self.paths)?;
         }
         let replica = replica.ok_or_else(|| self.replica_gone())?;
+        let replica_anchor = Anchor::of(Side::Replica, &self.paths.replica, replica.as_fd())?;
+        gates::expect(self, recorded, &source_anchor, Some(&replica_anchor))?;
         claim_replica(replica.as_fd(), &self.paths.replica)?;
         Ok(Trees {
             source: LocalStore::new(source, Mounts::Cross),
             replica: LocalStore::new(replica, Mounts::Stay),
+            anchors: Anchors { source: source_anchor, replica: replica_anchor },
+            made,
         })
+    }
+
+    /// Opens the source, which must hold its marker.
+    fn open_source(&self) -> Result<(OwnedFd, Anchor), Error> {
+        let source = roots::open_source(&self.paths)?;
+        if let Some(marker) = &self.settings.marker {
+            roots::check_marker(source.as_fd(), &self.paths.source, marker.as_ref())?;
+        }
+        let anchor = Anchor::of(Side::Source, &self.paths.source, source.as_fd())?;
+        Ok((source, anchor))
     }
 
     /// The error for a replica that was there on an earlier run.
@@ -152,11 +188,41 @@ impl Job {
         )))
     }
 
-    /// Opens both trees for looking only; no replica where it is missing.
-    pub fn look_at_trees(&self) -> Result<(LocalStore, Option<LocalStore>), Error> {
-        let source = LocalStore::new(roots::open_source(&self.paths)?, Mounts::Cross);
+    /// Opens both trees for looking only, if they lie where they are recorded to lie; no replica
+    /// where it is missing. Writes nothing, not even a probe.
+    pub fn look_at_trees(&self, recorded: &RootMounts) -> Result<View, Error> {
+        let (source, source_anchor) = self.open_source()?;
         let replica = roots::open_replica(&self.paths)?;
-        Ok((source, replica.map(|root| LocalStore::new(root, Mounts::Stay))))
+        let open = replica.as_ref().map(|root| Anchor::of(Side::Replica, &self.paths.replica, root.as_fd()));
+        gates::expect(self, recorded, &source_anchor, open.transpose()?.as_ref())?;
+        if replica.is_none() && !self.accept_root {
+            roots::check_cradle(&self.paths, recorded.replica.as_ref())?;
+        }
+        Ok(View {
+            source: LocalStore::new(source, Mounts::Cross),
+            replica: replica.map(|root| LocalStore::new(root, Mounts::Stay)),
+        })
+    }
+
+    /// The command that lets the deletes held by `run` go ahead.
+    pub fn approve_command(&self, run: i64) -> String {
+        let quoted = |path: &Path| {
+            let text = escaped(path.as_os_str().as_bytes());
+            let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+            if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+        };
+        let job = match &self.settings.name {
+            Some(name) => format!("--job {}", quoted(Path::new(name))),
+            None => {
+                format!("--source {} --replica {}", quoted(&self.paths.source), quoted(&self.paths.replica))
+            }
+        };
+        format!("twinfold approve {job} {run}")
+    }
+
+    /// What says nothing on the replica's file system, by the user's word.
+    pub fn unsteady(&self) -> Unsteady {
+        Unsteady { ctime: self.settings.ignore_ctime, inode: self.settings.ignore_inode }
     }
 
     /// The rules of a run that begins now.

@@ -3,7 +3,9 @@
 //! [`run::sync`] reads like the way of the data: scan source and replica, join them with the
 //! manifest, hash what must be known, decide, plan, pass the gate, execute in batches, commit.
 
+pub mod approve;
 pub mod daemon;
+pub mod gates;
 pub mod job;
 pub mod rebuild;
 pub mod report;

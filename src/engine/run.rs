@@ -2,8 +2,9 @@
 
 use super::content::Comparison;
 use super::execute::{Loss, Site, execute};
+use super::gates::{self, HeldBack};
 use super::inquiry::{Books, Inquiry};
-use super::job::Job;
+use super::job::{Job, Trees, View};
 use super::observe;
 use super::report::{Report, Tally};
 use super::workers::Workers;
@@ -12,7 +13,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
 use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunFigures, RunKind};
-use crate::model::{Kind, Record, Side};
+use crate::model::{Kind, Record, RootMounts, Side};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::Plan;
 use crate::plan::decide::Rules;
@@ -74,7 +75,9 @@ fn look_ahead(
     if let Some(reader) = reader {
         reader.check_job(&job.roots())?;
     }
-    let (source, replica) = job.look_at_trees()?;
+    let recorded = reader.map_or(Ok(RootMounts::default()), Reader::root_mounts)?;
+    let View { source, replica } = job.look_at_trees(&recorded)?;
+    let before = reader.map_or(Ok(None), Reader::held_plan)?;
     if replica.is_none() && reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true)) {
         return Err(job.replica_gone());
     }
@@ -99,7 +102,10 @@ fn look_ahead(
     }
     let mut tally = Tally::default();
     tally.problems.clone_from(&plan.problems);
-    let approved = approve(plan, &census, job.settings.max_delete);
+    let approved = approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady());
+    if let Some(release) = approved.release() {
+        gates::tell_release(release, monitor);
+    }
     for intent in approved.plan().operations() {
         tally.assume(intent.verb, intent.bytes);
     }
@@ -119,7 +125,21 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let started = Instant::now();
     let began = clock::now();
     let manifest = job.open_manifest(lock, began, monitor)?;
-    let trees = job.open_trees(!manifest.knows_entries()?)?;
+    let recorded = manifest.root_mounts()?;
+    let first_run = !manifest.knows_entries()?;
+    let opened = job.open_trees(first_run, &recorded).and_then(|trees| {
+        let apart = gates::see_apart(job, &recorded, &trees)?;
+        Ok((trees, apart))
+    });
+    let (trees, apart) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            gates::note_refusal(&manifest, began, &error)?;
+            return Err(error);
+        }
+    };
+    gates::record(&trees.anchors, &recorded, apart, &manifest, monitor)?;
+    let before = manifest.held_plan()?;
     let workers = Workers::new(job.settings.workers)?;
     manifest.vouch_for(&job.settings.preserve.to_text())?;
     let run = manifest.begin_run(RunKind::Sync, began)?;
@@ -133,9 +153,17 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         interrupted: false,
         elapsed: started.elapsed(),
     };
+    let mut held_back = HeldBack::default();
     let rules = job.rules(&trees.source, began);
     let scan = Scan { job, source: &trees.source, replica: Some(&trees.replica), rules: &rules, cancel };
-    let outcome = scan.bring_into_step(&trees.replica, &manifest, &workers, &mut report, monitor);
+    let outcome = scan.plan_with(&manifest, &workers, &mut report, monitor).and_then(|(plan, census)| {
+        let approved = approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady());
+        held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
+        gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
+        report.held = approved.held();
+        report.held_deletes = approved.held_deletes().to_vec();
+        scan.carry_out(&trees, &approved, &manifest, &workers, &mut report, monitor)
+    });
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let mut figures = report.figures();
@@ -144,11 +172,10 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     {
         note_failure(&mut figures, error);
     }
-    let held = report.held_deletes.iter().map(|operation| &operation.path);
-    let noted = manifest.finish_run(run, clock::now(), &figures, &report.tally.problems, held);
+    let noted = manifest.finish_run(run, clock::now(), &figures, &report.tally.problems, held_back.holding());
     match outcome {
         Ok(()) | Err(Error::Interrupted) => {
-            noted?;
+            gates::tell_dropped(noted?, before.as_ref(), monitor);
             Ok(report)
         }
         // What stopped the run says more than that it could not be noted.
@@ -172,14 +199,14 @@ struct Scan<'e> {
 }
 
 impl Scan<'_> {
-    fn bring_into_step(
+    /// Looks at both trees and plans; says what could not be looked at.
+    fn plan_with(
         &self,
-        replica: &LocalStore,
         manifest: &Manifest,
         workers: &Workers,
         report: &mut Report,
         monitor: &dyn Monitor,
-    ) -> Result<(), Error> {
+    ) -> Result<(Plan, Census), Error> {
         let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
         let books = Books {
             confirm: &mut |changes| Ok(manifest.apply(changes)?),
@@ -197,15 +224,22 @@ impl Scan<'_> {
                 census.nodes_left_out
             ));
         }
-        let approved = approve(plan, &census, self.job.settings.max_delete);
-        report.held = approved.held();
-        report.held_deletes = approved.held_deletes().to_vec();
-        if let Some(held) = approved.held() {
-            monitor.warning(&format!("deletes are held: {held}"));
-        }
+        Ok((plan, census))
+    }
+
+    fn carry_out(
+        &self,
+        trees: &Trees,
+        approved: &Approved,
+        manifest: &Manifest,
+        workers: &Workers,
+        report: &mut Report,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
         let site = Site {
-            source: self.source,
-            replica,
+            source: &trees.source,
+            replica: &trees.replica,
+            anchors: &trees.anchors,
             rights: &self.rules.rights,
             began: self.rules.began,
             tick_nanos: self.rules.tick_nanos,
@@ -219,7 +253,7 @@ impl Scan<'_> {
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
         };
-        execute(&site, &approved, workers, manifest, &mut report.tally, monitor)
+        execute(&site, approved, workers, manifest, &mut report.tally, monitor)
     }
 
     /// Walks both trees, joins them with the rows, has read what must be known, and decides.

@@ -204,6 +204,6 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
-fn wrong(column: usize, kind: Type, what: &'static str) -> rusqlite::Error {
+pub(super) fn wrong(column: usize, kind: Type, what: &'static str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, kind, what.into())
 }

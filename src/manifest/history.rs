@@ -1,8 +1,9 @@
 //! Runs, problems and held deletes: what `status` tells of the past and the present.
 
 use super::error::{ManifestError, sqlite};
+use super::held::{self, Holding};
 use super::open::Manifest;
-use crate::model::{EntryPath, Problem, Side, Timestamp};
+use crate::model::{Problem, Side, Timestamp};
 use rusqlite::{Connection, Row, params};
 use std::path::Path;
 
@@ -107,27 +108,30 @@ impl Manifest {
         })
     }
 
-    /// Notes how run `id` ended, with the problems that are left and the deletes that are held.
-    pub fn finish_run<'p>(
+    /// Notes how run `id` ended, with the problems that are left and the deletes that are held. Returns
+    /// the number of a held plan that had been approved and is not stored any more.
+    pub fn finish_run(
         &self,
         id: i64,
         now: Timestamp,
         figures: &RunFigures,
         problems: &[Problem],
-        held: impl ExactSizeIterator<Item = &'p EntryPath>,
-    ) -> Result<(), ManifestError> {
+        holding: Holding<'_>,
+    ) -> Result<Option<i64>, ManifestError> {
         self.transaction(|connection| {
             let failed = || sqlite("write to", &self.path);
             write_figures(connection, id, now, figures).map_err(failed())?;
             write_problems(connection, id, now, problems).map_err(failed())?;
             // A run that did not see both trees to their end knows of no problem's end, and nothing
             // of what may be deleted.
+            let mut dropped = None;
             if is_complete(&figures.result) {
                 connection.execute("DELETE FROM problems WHERE run <> ?1", [id]).map_err(failed())?;
-                write_held(connection, id, figures, held).map_err(failed())?;
+                let reason = figures.message.as_deref().unwrap_or_default();
+                dropped = held::write(connection, id, reason, holding).map_err(failed())?;
             }
             connection.execute("DELETE FROM runs WHERE id <= ?1", [id - RUNS_KEPT]).map_err(failed())?;
-            Ok(())
+            Ok(dropped)
         })
     }
 
@@ -206,27 +210,7 @@ fn write_problems(
     Ok(())
 }
 
-fn write_held<'p>(
-    connection: &Connection,
-    id: i64,
-    figures: &RunFigures,
-    held: impl ExactSizeIterator<Item = &'p EntryPath>,
-) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM held", [])?;
-    connection.execute("DELETE FROM held_deletes", [])?;
-    if held.len() == 0 {
-        return Ok(());
-    }
-    let reason = figures.message.as_deref().unwrap_or_default();
-    connection.execute("INSERT INTO held (run, reason) VALUES (?1, ?2)", params![id, reason])?;
-    let mut put = connection.prepare_cached("INSERT INTO held_deletes (run, path) VALUES (?1, ?2)")?;
-    for path in held {
-        put.execute(params![id, path.as_bytes()])?;
-    }
-    Ok(())
-}
-
-fn side_code(side: Side) -> u8 {
+pub(super) fn side_code(side: Side) -> u8 {
     match side {
         Side::Source => 0,
         Side::Replica => 1,

@@ -2,7 +2,8 @@
 //!
 //! # Locking
 //! Writing needs a [`RunLock`](crate::lock::RunLock): [`Manifest::open`] takes one as proof. Within
-//! the process there is one writer, outside the worker pool. Reading ([`Reader`]) needs no lock.
+//! the process there is one writer, outside the worker pool. Reading ([`Reader`]) needs no lock, and
+//! neither does the one row that [`approve`] writes.
 //!
 //! # Durability
 //! WAL with `synchronous = NORMAL`: after a power cut the manifest is whole and may lack the last
@@ -18,17 +19,20 @@
 mod entries;
 mod error;
 mod file;
+mod held;
 mod history;
 mod open;
 mod reader;
 mod replace;
+mod root_mounts;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use entries::{Bounds, Rows};
 pub use error::ManifestError;
+pub use held::{Approval, HeldRow, Holding, approve};
 pub use history::{RunFigures, RunKind, RunRow};
 pub use open::{JobRoots, Manifest, Opened};
-pub use reader::{HeldRow, ProblemRow, Reader};
+pub use reader::{ProblemRow, Reader};
 pub use replace::Fresh;

@@ -3,9 +3,11 @@
 use super::entries::{self, Bounds, Rows};
 use super::error::{ManifestError, sqlite};
 use super::file::{self, Header, beside};
+use super::held::{self, HeldRow};
 use super::history::{self, RunRow, side_from_code};
 use super::open::{JobRoots, check_job};
-use crate::model::{EntryPath, Record, Timestamp};
+use super::root_mounts;
+use crate::model::{EntryPath, HeldPlan, Record, RootMounts, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -37,17 +39,6 @@ pub struct ProblemRow {
     pub since: Timestamp,
     /// How many runs met it.
     pub times: u64,
-}
-
-/// Deletes that the last run held back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldRow {
-    /// The run that held them.
-    pub run: i64,
-    /// Why.
-    pub reason: String,
-    /// How many.
-    pub deletes: u64,
 }
 
 impl Reader {
@@ -142,17 +133,17 @@ impl Reader {
 
     /// The deletes that are held, if any are.
     pub fn held(&self) -> Result<Option<HeldRow>, ManifestError> {
-        let failed = || sqlite("read", &self.path);
-        let sql =
-            "SELECT run, reason, (SELECT count(*) FROM held_deletes d WHERE d.run = held.run) FROM held";
-        let mut query = self.connection.prepare(sql).map_err(failed())?;
-        let mut rows = query
-            .query_map([], |row| {
-                let deletes = row.get::<_, i64>(2)?.cast_unsigned();
-                Ok(HeldRow { run: row.get(0)?, reason: row.get(1)?, deletes })
-            })
-            .map_err(failed())?;
-        rows.next().transpose().map_err(failed())
+        held::glance(&self.connection, &self.path)
+    }
+
+    /// The deletes that are held, with what it takes to know them again.
+    pub fn held_plan(&self) -> Result<Option<HeldPlan>, ManifestError> {
+        held::plan(&self.connection, &self.path)
+    }
+
+    /// On what the roots lay when they were last seen or accepted.
+    pub fn root_mounts(&self) -> Result<RootMounts, ManifestError> {
+        root_mounts::read(&self.connection, &self.path)
     }
 }
 

@@ -8,10 +8,14 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
+    include_str!("../../migrations/0003_gates.sql"),
 ];
+
+/// The first schema that has root mounts and held plans that can be approved.
+pub(super) const GATES: i64 = 3;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;

@@ -1,8 +1,9 @@
 //! Between plan and execution: pure predicates over the whole plan, before the first mutation.
 
 use super::planner::Census;
+use super::release::{self, Release};
 use super::{FolderTask, Plan};
-use crate::model::{EntryPath, Operation};
+use crate::model::{EntryPath, HeldPlan, Operation, Unsteady};
 use std::fmt;
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ impl fmt::Display for Held {
             Held::TooMany { planned, allowed, limit } => write!(
                 f,
                 "{planned} entries would be deleted, more than the {allowed} that max_delete = {limit} \
-                 allows; check the source, then run once with --max-delete {planned} (or off) if this is meant"
+                 allows; check the source"
             ),
         }
     }
@@ -72,6 +73,7 @@ pub struct Approved {
     plan: Plan,
     held: Option<Held>,
     held_deletes: Vec<Operation>,
+    release: Option<Release>,
 }
 
 impl Approved {
@@ -89,11 +91,15 @@ impl Approved {
     pub fn held_deletes(&self) -> &[Operation] {
         &self.held_deletes
     }
+
+    /// What an approval of deletes that were held before did for this plan.
+    pub fn release(&self) -> Option<Release> {
+        self.release
+    }
 }
 
-/// Whether and why the deletes of `plan` must be held.
-pub fn hold(plan: &Plan, census: &Census, limit: MaxDelete) -> Option<Held> {
-    let planned = (plan.deletes.len() as u64).saturating_sub(plan.moved);
+/// Whether and why deletes must be held, `planned` of which would lose what they delete.
+pub fn hold(planned: u64, census: &Census, limit: MaxDelete) -> Option<Held> {
     if planned == 0 {
         return None;
     }
@@ -115,90 +121,59 @@ pub fn hold(plan: &Plan, census: &Census, limit: MaxDelete) -> Option<Held> {
     (planned > allowed).then_some(Held::TooMany { planned, allowed, limit })
 }
 
-/// Lets a plan through, without its deletes (and what depends on them) where they must be held.
-pub fn approve(mut plan: Plan, census: &Census, limit: MaxDelete) -> Approved {
-    let held = hold(&plan, census, limit);
+/// Lets a plan through, without those deletes (and what depends on them) that must be held. Where
+/// `before`, the plan held by earlier runs, was approved, its deletes go ahead, and no others with them.
+pub fn approve(
+    mut plan: Plan,
+    census: &Census,
+    limit: MaxDelete,
+    before: Option<&HeldPlan>,
+    unsteady: Unsteady,
+) -> Approved {
+    let deletes = std::mem::take(&mut plan.deletes);
+    let (mut released, mut others, release) = match before.filter(|before| before.approved.is_some()) {
+        Some(before) => {
+            let (released, others, release) = release::split(deletes, before, unsteady);
+            (released, others, Some(release))
+        }
+        None => (Vec::new(), deletes, None),
+    };
+    // Which of the moved ones were released is not known: taken to be as many as there can be.
+    let moved = plan.moved.saturating_sub(released.len() as u64);
+    let held = hold((others.len() as u64).saturating_sub(moved), census, limit);
     if held.is_none() {
-        return Approved { plan, held, held_deletes: Vec::new() };
+        plan.deletes = in_order(released, others);
+        return Approved { plan, held, held_deletes: Vec::new(), release };
     }
+    // A folder stays as long as something stays in it.
+    let occupied = |folder: &Operation| {
+        let next = others.partition_point(|other| other.path <= folder.path);
+        others.get(next).is_some_and(|other| other.path.is_below(&folder.path))
+    };
+    let occupied: Vec<Operation> = released.extract_if(.., |operation| occupied(operation)).collect();
+    others = in_order(occupied, others);
+    plan.deletes = released;
     // What takes a name that a held delete would have freed has to wait, and all below it.
+    let is_held =
+        |path: &EntryPath| others.binary_search_by(|held| held.path.cmp(&path.other_kind())).is_ok();
     let waiting: Vec<EntryPath> =
-        plan.folders.iter().filter(|f| f.displaces).map(|f| f.path.clone()).collect();
+        plan.folders.iter().filter(|f| f.displaces && is_held(&f.path)).map(|f| f.path.clone()).collect();
     let waits = |path: &EntryPath| waiting.iter().any(|folder| path == folder || path.is_below(folder));
-    plan.entries.retain(|operation| !operation.displaces && !waits(&operation.path));
-    plan.links.retain(|operation| !operation.displaces && !waits(&operation.path));
+    let goes_on = |operation: &Operation| {
+        !(waits(&operation.path) || (operation.displaces && is_held(&operation.path)))
+    };
+    plan.entries.retain(goes_on);
+    plan.links.retain(goes_on);
     plan.folders.retain(|task: &Arc<FolderTask>| !waits(&task.path));
-    let held_deletes = std::mem::take(&mut plan.deletes);
-    Approved { plan, held, held_deletes }
+    Approved { plan, held, held_deletes: others, release }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Verb;
-
-    fn delete(path: &str) -> Operation {
-        Operation {
-            path: EntryPath::from(path),
-            verb: Verb::Delete,
-            source: None,
-            replica: None,
-            content: None,
-            attributes: true,
-            origin: None,
-            from: None,
-            displaces: false,
-        }
+fn in_order(some: Vec<Operation>, others: Vec<Operation>) -> Vec<Operation> {
+    if some.is_empty() {
+        return others;
     }
-
-    fn plan(deletes: usize) -> Plan {
-        let deletes = (0..deletes).map(|n| delete(&format!("{n:04}"))).collect();
-        Plan { deletes, ..Plan::default() }
-    }
-
-    #[test]
-    fn deletes_are_held_exactly_where_the_table_says() {
-        let half = MaxDelete::Percent(50.0);
-        // (deletes, entries in the source, rows in the manifest, limit, held)
-        let table = [
-            (0, 0, 0, half, false),
-            (1, 0, 1, half, true),
-            (1, 0, 1, MaxDelete::Off, true),
-            (1, 0, 0, MaxDelete::Count(10), true),
-            (99, 1, 99, half, false),
-            (50, 50, 100, half, false),
-            (51, 49, 100, half, true),
-            (51, 49, 100, MaxDelete::Off, false),
-            (5, 1, 6, MaxDelete::Count(5), false),
-            (6, 1, 7, MaxDelete::Count(5), true),
-            (1, 99, 100, MaxDelete::Percent(0.0), true),
-            (500, 10, 0, half, false),
-        ];
-        for (deletes, source_entries, rows, limit, held) in table {
-            let census = Census { source_entries, rows, ..Census::default() };
-            let got = hold(&plan(deletes), &census, limit);
-            assert_eq!(got.is_some(), held, "{deletes} {source_entries} {rows} {limit}: {got:?}");
-        }
-    }
-
-    #[test]
-    fn what_only_got_another_name_is_not_counted_as_lost() {
-        let census = Census { source_entries: 40, rows: 100, ..Census::default() };
-        let half = MaxDelete::Percent(50.0);
-        assert!(hold(&plan(60), &census, half).is_some());
-        assert!(hold(&Plan { moved: 10, ..plan(60) }, &census, half).is_none());
-    }
-
-    #[test]
-    fn what_a_held_delete_blocks_waits_and_the_rest_goes_on() {
-        let mut plan = plan(1);
-        let copy = |path: &str, displaces| Operation { verb: Verb::Copy, displaces, ..delete(path) };
-        plan.entries = vec![copy("a", true), copy("b", false)];
-        let census = Census { source_entries: 0, rows: 0, ..Census::default() };
-        let approved = approve(plan, &census, MaxDelete::Off);
-        assert_eq!(approved.plan().entries.len(), 1);
-        assert_eq!(approved.plan().entries[0].path, EntryPath::from("b"));
-        assert!(approved.plan().deletes.is_empty());
-        assert_eq!(approved.held_deletes().len(), 1);
-    }
+    let mut all = some;
+    all.extend(others);
+    all.sort_by(|one, other| one.path.cmp(&other.path));
+    all
 }

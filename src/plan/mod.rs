@@ -5,12 +5,15 @@ pub mod decide;
 mod decide_tests;
 pub mod desired;
 pub mod gate;
+#[cfg(test)]
+mod gate_tests;
 pub mod join;
 pub mod links;
 #[cfg(test)]
 mod links_tests;
 pub mod order;
 pub mod planner;
+pub mod release;
 pub mod shield;
 pub mod verdict;
 

@@ -8,7 +8,7 @@ use super::{FolderTask, Plan, is_litter};
 use crate::model::{
     Change, Difference, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Stat, Timestamp, Verb,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What the engine has to do for one joined path, beyond what the plan remembers.
@@ -53,7 +53,7 @@ pub struct Census {
     pub source_entries: u64,
     /// Bytes in the source's files and links.
     pub source_bytes: u64,
-    /// Rows of the manifest, the root's not counted.
+    /// Rows of the manifest of what either tree still has, the root's not counted.
     pub rows: u64,
     /// Device nodes that are left out because the source is mounted without them.
     pub nodes_left_out: u64,
@@ -192,7 +192,9 @@ impl<'r> Planner<'r> {
         if joined.path.is_root() {
             return;
         }
-        self.census.rows += u64::from(joined.row.is_some());
+        // Of what neither tree has nothing can be lost: such rows do not raise what may be deleted.
+        let somewhere = joined.source.is_some() || joined.replica.is_some();
+        self.census.rows += u64::from(joined.row.is_some() && somewhere);
         if let Some(seen) = &joined.source {
             self.census.source_entries += 1;
             if let Seen::Present(stat) = seen {
@@ -333,13 +335,14 @@ fn count_moved<'f>(plan: &Plan, folders: impl Iterator<Item = &'f Arc<FolderTask
     }
     let new_entries = plan.entries.iter().chain(&plan.links).filter(|operation| operation.replica.is_none());
     let new_folders = folders.filter(|task| task.replica.is_none()).map(|task| &task.source);
-    let arrived: HashSet<Identity> = new_entries
-        .filter_map(|operation| operation.source.as_ref())
-        .chain(new_folders)
-        .map(|source| identity(&source.fingerprint))
-        .collect();
-    let came_back = |delete: &&Operation| {
-        delete.origin.as_ref().is_some_and(|origin| arrived.contains(&identity(origin)))
+    let mut arrived: HashMap<Identity, u64> = HashMap::new();
+    for source in new_entries.filter_map(|operation| operation.source.as_ref()).chain(new_folders) {
+        *arrived.entry(identity(&source.fingerprint)).or_default() += 1;
+    }
+    // One name that came back accounts for one that went, however many went.
+    let mut came_back = |delete: &&Operation| {
+        let left = delete.origin.as_ref().and_then(|origin| arrived.get_mut(&identity(origin)));
+        left.filter(|left| **left > 0).map(|left| *left -= 1).is_some()
     };
-    plan.deletes.iter().filter(came_back).count() as u64
+    plan.deletes.iter().filter(|delete| came_back(delete)).count() as u64
 }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// A local root, held open: whatever its path leads to later, this is the folder that was checked.
 #[derive(Debug)]
 pub struct LocalStore {
-    root: OwnedFd,
+    pub(super) root: OwnedFd,
     mounts: Mounts,
 }
 

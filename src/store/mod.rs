@@ -7,6 +7,7 @@ mod handle;
 mod list;
 pub mod local;
 mod metadata;
+mod probe;
 mod stage;
 mod stat;
 pub mod walk;

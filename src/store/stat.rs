@@ -1,7 +1,7 @@
 //! From the system's figures to ours.
 
 use crate::model::{Fingerprint, Kind, Stat, Timestamp};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Timespec};
 
 /// `st_blocks` counts these, whatever the file system's blocks are.
 const BLOCK: u64 = 512;
@@ -35,6 +35,16 @@ pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
         rdev: if device_node { stat.st_rdev } else { 0 },
         allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK),
     }
+}
+
+/// Time of last access and of last change, as they are set.
+pub(super) fn times(stat: &rustix::fs::Stat) -> (Timespec, Timespec) {
+    let time = |seconds, nanos: i64| Timespec { tv_sec: seconds, tv_nsec: nanos };
+    // Nanoseconds within a second fit whatever type the platform has for them.
+    (
+        time(stat.st_atime, i64::try_from(stat.st_atime_nsec).unwrap_or(0)),
+        time(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+    )
 }
 
 fn timestamp(seconds: i64, nanos: impl TryInto<u32>) -> Timestamp {

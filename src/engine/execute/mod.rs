@@ -25,6 +25,7 @@ use crate::model::{Change, Done, EntryPath, Operation, Problem, Timestamp, Verb}
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::desired::Rights;
 use crate::plan::gate::Approved;
+use crate::roots::Anchors;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
 use names::{FirstNames, Names};
@@ -37,6 +38,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub source: &'e S,
     /// The mirror.
     pub replica: &'e R,
+    /// What the roots were when they were opened.
+    pub anchors: &'e Anchors,
     /// What this process may do with owners.
     pub rights: &'e Rights,
     /// When the scan began.
@@ -100,6 +103,7 @@ pub fn execute<S: Store, R: Store>(
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
     let plan = approved.plan();
+    site.anchors.recheck()?;
     let total = Amount { entries: plan.entries.len() as u64, bytes: plan.bytes() };
     monitor.phase(Phase::Copy, Some(total));
     let mut asides = Asides::of(plan);
@@ -121,6 +125,8 @@ pub fn execute<S: Store, R: Store>(
             settle(asides.note(outcomes), manifest, tally, monitor)
         })?;
     }
+    // What is missing in the source must not be what was unmounted meanwhile.
+    site.anchors.recheck()?;
     let deletes = (plan.litter.len() + plan.deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries: deletes, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);

@@ -12,12 +12,14 @@ mod stream;
 
 pub use report::{Counts, Rebuilt};
 
+use super::gates;
 use super::job::Job;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
 use crate::manifest::{Bounds, Fresh, ManifestError, Reader, RunKind, RunRow};
+use crate::model::RootMounts;
 use crate::monitor::{Amount, Monitor};
 use crate::plan::verdict::Sides;
 use inquest::Scan;
@@ -85,7 +87,8 @@ fn look(
     if let Some(reader) = &reader {
         reader.check_job(&job.roots())?;
     }
-    let trees = job.open_trees(false)?;
+    let recorded = reader.as_ref().map_or(Ok(RootMounts::default()), Reader::root_mounts)?;
+    let trees = job.open_trees(false, &recorded)?;
     let (anew, runs) = match &reader {
         Some(reader) => (!reader.knows_entries()?, reader.runs(RUNS_ASKED)?),
         None => (true, Vec::new()),
@@ -114,8 +117,11 @@ fn renew(
     let started = Instant::now();
     let began = clock::now();
     // Before the manifest: one that is only just made would say that the job had its first run.
-    let trees = job.open_trees(false)?;
+    let trees = job.open_trees(false, &RootMounts::default())?;
     let manifest = job.open_manifest(lock, began, monitor)?;
+    let (anchors, recorded) = (&trees.anchors, manifest.root_mounts()?);
+    gates::expect(job, &recorded, &anchors.source, Some(&anchors.replica))?;
+    gates::record(anchors, &recorded, false, &manifest, monitor)?;
     let anew = !manifest.knows_entries()?;
     if anew {
         manifest.vouch_for(&job.settings.preserve.to_text())?;
@@ -131,7 +137,10 @@ fn renew(
     let outcome =
         scan.carry_out(rows, Some(&fresh), expected_bytes(&runs, options.sides), &mut report, monitor);
     let outcome = match outcome {
-        Ok(()) => manifest.replace_entries(fresh).map_err(Error::from),
+        Ok(()) => anchors
+            .recheck()
+            .map_err(Error::from)
+            .and_then(|()| manifest.replace_entries(fresh).map_err(Error::from)),
         Err(error) => {
             // What stopped it says more than that the unfinished rows could not be removed.
             let _ = fresh.discard();

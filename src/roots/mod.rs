@@ -1,12 +1,17 @@
-//! The two roots: that they are there, are folders, and do not lie in each other.
+//! The two roots: that they are there, are folders, do not lie in each other, and are where they were.
+
+mod anchor;
+mod apart;
+
+pub use anchor::{Anchor, Anchors, check_cradle, check_marker};
 
 use crate::config::paths::{PathError, resolve};
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Why a pair of roots is not used.
@@ -15,7 +20,7 @@ pub enum RootError {
     /// They overlap, or one of them must not be a root at all: wrong usage.
     #[error("{0}")]
     Refused(String),
-    /// One is missing, no folder or unreadable: nothing is touched.
+    /// One is missing, no folder, unreadable, or not where it was: nothing (more) is touched.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -67,7 +72,7 @@ pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
             )));
         }
     }
-    check_apart(&roots)?;
+    apart::check(&roots)?;
     // Opened again for the run; what cannot be read is refused before anything is written.
     open_source(&roots)?;
     open_replica(&roots)?;
@@ -109,6 +114,12 @@ pub fn make_replica(roots: &RootPaths) -> Result<(), RootError> {
     }
 }
 
+/// Removes a replica's root that was made for nothing. It is empty; where it is not any more, or cannot
+/// be removed, it stays.
+pub fn unmake_replica(roots: &RootPaths) {
+    let _ = unlinkat(CWD, &roots.replica, AtFlags::REMOVEDIR);
+}
+
 fn open(side: &str, path: &Path) -> Result<OwnedFd, RootError> {
     // The path has just been resolved: a link at its end now was swapped in.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -133,41 +144,26 @@ fn unavailable(side: &str, path: &Path, error: &io::Error) -> RootError {
     ))
 }
 
-/// Refuses roots that are one folder or lie in each other, by name or by (device, inode).
-fn check_apart(roots: &RootPaths) -> Result<(), RootError> {
-    let RootPaths { source, replica } = roots;
-    let overlap = |how: &str| {
-        Err(RootError::Refused(format!(
-            "source {} and replica {} overlap: {how}; choose folders apart from each other",
-            source.display(),
-            replica.display()
-        )))
-    };
-    let source_ids = identities(source);
-    let replica_ids = identities(replica);
-    let is_within = |ids: &[(u64, u64)], root: &[(u64, u64)], there: bool| {
-        there && root.first().is_some_and(|root| ids.contains(root))
-    };
-    let replica_there = replica.exists();
-    let same = source_ids.first() == replica_ids.first() && replica_there;
-    if source == replica || same {
-        return overlap("they are the same folder");
+/// Where a probe file called `name` in the replica's root would show if the roots were aliases of
+/// each other that neither names nor inodes nor the table of mounts give away: in the source, in a
+/// folder above it, or in the source below the last components of the replica's path.
+pub fn sees_probe(roots: &RootPaths, name: &OsStr) -> Option<RootError> {
+    let there = |folder: &Path| fs::symlink_metadata(folder.join(name)).is_ok();
+    if there(&roots.source) {
+        return Some(apart::refusal(roots, "a file made in the replica shows in the source"));
     }
-    if replica.starts_with(source) || is_within(&replica_ids, &source_ids, true) {
-        return overlap("the replica lies inside the source");
+    if roots.source.ancestors().skip(1).any(there) {
+        return Some(apart::refusal(
+            roots,
+            "a file made in the replica shows in a folder that holds the source",
+        ));
     }
-    if source.starts_with(replica) || is_within(&source_ids, &replica_ids, replica_there) {
-        return overlap("the source lies inside the replica");
-    }
-    Ok(())
-}
-
-/// Device and inode of the folder and of all above it, as far as they are there.
-fn identities(path: &Path) -> Vec<(u64, u64)> {
-    path.ancestors()
-        .filter_map(|folder| fs::metadata(folder).ok())
-        .map(|found| (found.dev(), found.ino()))
-        .collect()
+    let components: Vec<_> = roots.replica.iter().skip(1).collect();
+    let inside =
+        (0..components.len()).map(|from| roots.source.join(components[from..].iter().collect::<PathBuf>()));
+    let seen = inside.into_iter().find(|folder| there(folder))?;
+    let how = format!("a file made in the replica shows in {}", seen.display());
+    Some(apart::refusal(roots, &how))
 }
 
 #[cfg(test)]

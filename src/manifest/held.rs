@@ -1,0 +1,196 @@
+//! Held deletes: the plan that the last complete run left, and its approval.
+//!
+//! A plan keeps the number of the run that held it first for as long as the same deletes are held, so
+//! that what a person read in `status` is what `approve` lets go, however many runs a daemon made since.
+//!
+//! # Locking
+//! A run writes the plan with the job's lock held. An approval is one statement on one row and needs
+//! no lock: where a run replaces the plan meanwhile, the row is not there any more, and nothing is approved.
+
+use super::entries::wrong;
+use super::error::{ManifestError, sqlite};
+use super::file::{self, Header};
+use super::open::{JobRoots, Manifest, check_job};
+use super::schema;
+use crate::model::{EntryPath, Fingerprint, HeldDelete, HeldPlan, Kind, Timestamp};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OpenFlags, Row, params};
+use std::path::Path;
+use std::time::Duration;
+
+/// Deletes that are held, at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRow {
+    /// The plan's number: the run that held them first.
+    pub run: i64,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub deletes: u64,
+    /// When somebody let them go ahead on the next run.
+    pub approved: Option<Timestamp>,
+}
+
+/// What a run leaves held that saw both trees to their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding<'h> {
+    /// The very deletes of the plan that is stored.
+    Same,
+    /// These, in path order, in place of what was stored; maybe none.
+    Anew(&'h [HeldDelete]),
+}
+
+/// What came of an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// The plan goes ahead on the next run.
+    Given(HeldRow),
+    /// It had been approved before.
+    Again(HeldRow),
+    /// No deletes are held.
+    NothingHeld,
+    /// The plan that is held has another number.
+    OtherHeld(HeldRow),
+    /// An older program held them, without the figures that a release is checked against.
+    Outdated,
+}
+
+/// How long an approval waits for a run that is just writing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Approves the plan held by `run` (or whichever is held) in the manifest at `path`. Needs no lock.
+pub fn approve(
+    path: &Path,
+    roots: &JobRoots,
+    run: Option<i64>,
+    now: Timestamp,
+) -> Result<Approval, ManifestError> {
+    if file::inspect(path)? == Header::Absent {
+        return Err(ManifestError::Missing { path: path.to_owned() });
+    }
+    let failed = || sqlite("approve deletes in", path);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed())?;
+    connection.busy_timeout(PATIENCE).map_err(failed())?;
+    check_job(&connection, path, roots)?;
+    let Some(held) = glance(&connection, path)? else { return Ok(Approval::NothingHeld) };
+    if schema::version(&connection, path)? < schema::GATES {
+        return Ok(Approval::Outdated);
+    }
+    if run.is_some_and(|run| run != held.run) {
+        return Ok(Approval::OtherHeld(held));
+    }
+    if held.approved.is_some() {
+        return Ok(Approval::Again(held));
+    }
+    let sql = "UPDATE held SET approved = ?2 WHERE run = ?1 AND approved IS NULL";
+    match connection.execute(sql, params![held.run, now.as_nanos()]).map_err(failed())? {
+        // A run replaced the plan between the two statements.
+        0 => Ok(glance(&connection, path)?.map_or(Approval::NothingHeld, |held| {
+            if held.approved.is_some() { Approval::Again(held) } else { Approval::OtherHeld(held) }
+        })),
+        _ => Ok(Approval::Given(HeldRow { approved: Some(now), ..held })),
+    }
+}
+
+/// The held deletes as `status` shows them.
+pub(super) fn glance(connection: &Connection, file: &Path) -> Result<Option<HeldRow>, ManifestError> {
+    let failed = || sqlite("read", file);
+    let approved = if schema::version(connection, file)? < schema::GATES { "NULL" } else { "approved" };
+    let sql = format!(
+        "SELECT run, reason, (SELECT count(*) FROM held_deletes d WHERE d.run = held.run), {approved} \
+         FROM held ORDER BY run DESC"
+    );
+    let mut query = connection.prepare(&sql).map_err(failed())?;
+    let mut rows = query
+        .query_map([], |row| {
+            Ok(HeldRow {
+                run: row.get(0)?,
+                reason: row.get(1)?,
+                deletes: row.get::<_, i64>(2)?.cast_unsigned(),
+                approved: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanos),
+            })
+        })
+        .map_err(failed())?;
+    rows.next().transpose().map_err(failed())
+}
+
+/// The held plan with all its deletes.
+pub(super) fn plan(connection: &Connection, file: &Path) -> Result<Option<HeldPlan>, ManifestError> {
+    if schema::version(connection, file)? < schema::GATES {
+        return Ok(None);
+    }
+    let Some(HeldRow { run, approved, .. }) = glance(connection, file)? else { return Ok(None) };
+    let failed = || sqlite("read", file);
+    let mut query = connection
+        .prepare(
+            "SELECT path, kind, mode, size, mtime, mtime_ns, ctime, inode FROM held_deletes \
+             WHERE run = ?1 ORDER BY path",
+        )
+        .map_err(failed())?;
+    let rows = query.query_map([run], decode).map_err(failed())?;
+    let deletes = rows.collect::<Result<_, _>>().map_err(failed())?;
+    Ok(Some(HeldPlan { run, approved, deletes }))
+}
+
+fn decode(row: &Row<'_>) -> rusqlite::Result<HeldDelete> {
+    Ok(HeldDelete {
+        path: EntryPath::from_bytes(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?),
+        replica: Fingerprint {
+            kind: Kind::from_code(row.get(1)?).ok_or_else(|| wrong(1, Type::Integer, "unknown kind"))?,
+            mode: row.get(2)?,
+            size: row.get::<_, i64>(3)?.cast_unsigned(),
+            mtime: Timestamp::new(row.get(4)?, row.get(5)?),
+            ctime: Timestamp::from_nanos(row.get(6)?),
+            inode: row.get::<_, i64>(7)?.cast_unsigned(),
+        },
+    })
+}
+
+/// Writes what run `id` holds; the caller has the transaction. Returns the number of a plan that had
+/// been approved and is not held any more.
+pub(super) fn write(
+    connection: &Connection,
+    id: i64,
+    reason: &str,
+    holding: Holding<'_>,
+) -> rusqlite::Result<Option<i64>> {
+    let Holding::Anew(deletes) = holding else { return Ok(None) };
+    let dropped = connection
+        .prepare("SELECT run FROM held WHERE approved IS NOT NULL")?
+        .query_map([], |row| row.get(0))?
+        .next()
+        .transpose()?;
+    connection.execute("DELETE FROM held", [])?;
+    connection.execute("DELETE FROM held_deletes", [])?;
+    if deletes.is_empty() {
+        return Ok(dropped);
+    }
+    connection.execute("INSERT INTO held (run, reason) VALUES (?1, ?2)", params![id, reason])?;
+    let mut put = connection.prepare_cached(
+        "INSERT INTO held_deletes (run, path, kind, mode, size, mtime, mtime_ns, ctime, inode) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    for HeldDelete { path, replica } in deletes {
+        put.execute(params![
+            id,
+            path.as_bytes(),
+            replica.kind.code(),
+            replica.mode,
+            replica.size.cast_signed(),
+            replica.mtime.seconds,
+            replica.mtime.nanos,
+            replica.ctime.as_nanos(),
+            replica.inode.cast_signed(),
+        ])?;
+    }
+    Ok(dropped)
+}
+
+impl Manifest {
+    /// The deletes that are held, with what it takes to know them again.
+    pub fn held_plan(&self) -> Result<Option<HeldPlan>, ManifestError> {
+        plan(&self.connection, &self.path)
+    }
+}

@@ -1,0 +1,205 @@
+//! Whether the two roots lie in each other: by name, by (device, inode), by what is mounted where.
+//!
+//! A bind mount shows one folder under two names. Where it is one of the folders above a root, device
+//! and inode tell; where it hides what is above (the root lies in a folder that is bound elsewhere),
+//! or where it lies below a root and shows the other one there, only the table of mounts does. What
+//! even that cannot show (FUSE, overlay) is left to a probe file, see [`super::sees_probe`].
+
+use super::{RootError, RootPaths};
+use crate::mountinfo::{self, Mount};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Refuses roots that are one folder or lie in each other.
+pub(super) fn check(roots: &RootPaths) -> Result<(), RootError> {
+    if let Some(how) = by_name_or_inode(roots) {
+        return Err(refusal(roots, how));
+    }
+    // Without the table there is nothing to learn from it; the run says that it is missing.
+    let mounts = mountinfo::table().unwrap_or_default();
+    let (Some(source), Some(replica)) = (place(&roots.source, &mounts), place(&roots.replica, &mounts))
+    else {
+        return Ok(());
+    };
+    match by_mounts(&source, &replica, &mounts) {
+        Some(how) => Err(refusal(roots, &how)),
+        None => Ok(()),
+    }
+}
+
+/// The refusal of a pair that overlaps.
+pub(super) fn refusal(roots: &RootPaths, how: &str) -> RootError {
+    RootError::Refused(format!(
+        "source {} and replica {} overlap: {how}; choose folders apart from each other",
+        roots.source.display(),
+        roots.replica.display()
+    ))
+}
+
+fn by_name_or_inode(roots: &RootPaths) -> Option<&'static str> {
+    let RootPaths { source, replica } = roots;
+    let source_ids = identities(source);
+    let replica_ids = identities(replica);
+    let is_within = |ids: &[(u64, u64)], root: &[(u64, u64)], there: bool| {
+        there && root.first().is_some_and(|root| ids.contains(root))
+    };
+    let replica_there = replica.exists();
+    let same = source_ids.first() == replica_ids.first() && replica_there;
+    if source == replica || same {
+        return Some("they are the same folder");
+    }
+    if replica.starts_with(source) || is_within(&replica_ids, &source_ids, true) {
+        return Some("the replica lies inside the source");
+    }
+    if source.starts_with(replica) || is_within(&source_ids, &replica_ids, replica_there) {
+        return Some("the source lies inside the replica");
+    }
+    None
+}
+
+/// Device and inode of the folder and of all above it, as far as they are there.
+fn identities(path: &Path) -> Vec<(u64, u64)> {
+    path.ancestors()
+        .filter_map(|folder| fs::metadata(folder).ok())
+        .map(|found| (found.dev(), found.ino()))
+        .collect()
+}
+
+/// A folder as its file system has it, whatever it is mounted as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    /// Its path here.
+    path: Vec<u8>,
+    /// Its file system.
+    device: String,
+    /// Its path within that file system.
+    within: Vec<u8>,
+}
+
+/// The place of a folder that may still be missing, in a folder that is there.
+fn place(path: &Path, mounts: &[Mount]) -> Option<Place> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let there = path.ancestors().find(|folder| folder.exists())?;
+    let handle = openat(CWD, there, flags, Mode::empty()).ok()?;
+    let id = mountinfo::id_of(handle.as_fd())?;
+    let mount = mounts.iter().find(|mount| mount.id == id)?;
+    let path = path.as_os_str().as_bytes().to_vec();
+    let within = join(&mount.root, below(&mount.point, &path)?);
+    Some(Place { path, device: mount.device.clone(), within })
+}
+
+/// How the two places overlap, if the table of mounts says that they do.
+fn by_mounts(source: &Place, replica: &Place, mounts: &[Mount]) -> Option<String> {
+    if touch(&source.device, &source.within, replica) {
+        return Some("a bind mount shows one of them inside the other".to_owned());
+    }
+    let shown = |root: &Place, other: &Place| {
+        let within = |mount: &&Mount| below(&root.path, &mount.point).is_some_and(|rest| !rest.is_empty());
+        let mount = mounts.iter().filter(within).find(|m| touch(&m.device, &m.root, other))?;
+        Some(crate::model::escape::escaped(&mount.point))
+    };
+    if let Some(point) = shown(source, replica) {
+        return Some(format!("what is mounted at {point}, inside the source, is (part of) the replica"));
+    }
+    let point = shown(replica, source)?;
+    Some(format!("what is mounted at {point}, inside the replica, is (part of) the source"))
+}
+
+/// Whether a folder of a file system is, holds or lies in `place`.
+fn touch(device: &str, within: &[u8], place: &Place) -> bool {
+    device == place.device
+        && (below(within, &place.within).is_some() || below(&place.within, within).is_some())
+}
+
+/// What is left of `path` below `folder`, without slashes in front: nothing where they are the same.
+fn below<'p>(folder: &[u8], path: &'p [u8]) -> Option<&'p [u8]> {
+    let folder = folder.strip_suffix(b"/").unwrap_or(folder);
+    let rest = path.strip_prefix(folder)?;
+    match rest.first() {
+        None => Some(rest),
+        Some(b'/') => Some(&rest[1..]),
+        Some(_) => None,
+    }
+}
+
+fn join(folder: &[u8], rest: &[u8]) -> Vec<u8> {
+    let folder = folder.strip_suffix(b"/").unwrap_or(folder);
+    if rest.is_empty() && !folder.is_empty() { folder.to_vec() } else { [folder, b"/", rest].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_what_is_told_by_whole_names() {
+        let table: [(&str, &str, Option<&str>); 8] = [
+            ("/", "/", Some("")),
+            ("/", "/a", Some("a")),
+            ("/a", "/a", Some("")),
+            ("/a", "/a/b/c", Some("b/c")),
+            ("/a", "/ab", None),
+            ("/a/b", "/a", None),
+            ("/a", "/", None),
+            ("/a/", "/a/b", Some("b")),
+        ];
+        for (folder, path, rest) in table {
+            let got = below(folder.as_bytes(), path.as_bytes());
+            assert_eq!(got, rest.map(str::as_bytes), "{folder} {path}");
+        }
+        assert_eq!(join(b"/", b""), b"/");
+        assert_eq!(join(b"/sub", b""), b"/sub");
+        assert_eq!(join(b"/sub", b"x"), b"/sub/x");
+    }
+
+    #[test]
+    fn mounts_that_show_one_root_in_the_other_are_found_and_others_let_be() {
+        let place = |path: &str, device: &str, within: &str| Place {
+            path: path.into(),
+            device: device.to_owned(),
+            within: within.into(),
+        };
+        let mount = |device: &str, root: &str, point: &str| Mount {
+            id: 0,
+            device: device.to_owned(),
+            root: root.into(),
+            point: point.into(),
+            filesystem: "ext4".to_owned(),
+        };
+        let source = place("/s", "8:1", "/s");
+        let replica = place("/r", "8:1", "/r");
+        let mount_at = |device, root, point| vec![mount("8:1", "/", "/"), mount(device, root, point)];
+        let table = [
+            // Nothing but the file system of both.
+            (&source, &replica, mount_at("0:9", "/", "/tmp"), None),
+            // The replica, what is above it, and what is below it, mounted below the source.
+            (&source, &replica, mount_at("8:1", "/r", "/s/x"), Some("/s/x")),
+            (&source, &replica, mount_at("8:1", "/", "/s/x"), Some("/s/x")),
+            (&source, &replica, mount_at("8:1", "/r/below", "/s/x"), Some("/s/x")),
+            // The source mounted below the replica.
+            (&source, &replica, mount_at("8:1", "/s/below", "/r/x"), Some("/r/x")),
+            // Neighbours, other file systems, mounts elsewhere.
+            (&source, &replica, mount_at("8:1", "/rr", "/s/x"), None),
+            (&source, &replica, mount_at("8:2", "/r", "/s/x"), None),
+            (&source, &replica, mount_at("8:1", "/r", "/sx"), None),
+            (&source, &replica, mount_at("8:1", "/r", "/else"), None),
+            // The mount that a root lies on itself.
+            (&source, &place("/r", "8:2", "/"), mount_at("8:2", "/", "/r"), None),
+            // Roots below mount points that show folders of one tree.
+            (&source, &place("/bound/r", "8:1", "/s/in/r"), Vec::new(), Some("bind mount")),
+            (&place("/bound", "8:1", "/r/in"), &replica, Vec::new(), Some("bind mount")),
+        ];
+        for (source, replica, mounts, expected) in table {
+            let got = by_mounts(source, replica, &mounts);
+            match (&got, expected) {
+                (None, None) => {}
+                (Some(how), Some(word)) if how.contains(word) => {}
+                _ => panic!("{source:?} {replica:?} {mounts:?}: {got:?}"),
+            }
+        }
+    }
+}
