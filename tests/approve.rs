@@ -310,6 +310,8 @@ fn a_manifest_of_version_1_is_upgraded_and_holds_anew_what_it_held() {
     let mirror = emptied(3);
     make_version_1(&mirror);
     assert_eq!(status(&mirror)["held"]["deletes"], 4, "an older manifest can be looked into");
+    let dry = mirror.run(&["-n"]).expect(4);
+    assert!(!dry.stderr.contains("damaged"), "{dry:?}");
     approve(&mirror, &[]).expect(1).says("older twinfold");
     mirror.run(&[]).expect(4);
     assert!(mirror.in_replica("folder/0").exists());

@@ -1,6 +1,7 @@
 //! The rows of the entries table: read in path order in key-range pieces, written in batches.
 
 use super::error::{ManifestError, sqlite};
+use super::schema;
 use crate::model::{Change, Digest, EntryPath, Fingerprint, Kind, Record, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
@@ -117,6 +118,10 @@ pub(super) fn any(connection: &Connection, file: &Path) -> Result<bool, Manifest
 
 /// The switches that the rows were made under, if they were noted.
 pub(super) fn switches(connection: &Connection, file: &Path) -> Result<Option<String>, ManifestError> {
+    // One that is only looked into is not upgraded.
+    if schema::version(connection, file)? < schema::LINKS {
+        return Ok(None);
+    }
     connection.query_row("SELECT preserve FROM job", [], |row| row.get(0)).map_err(sqlite("read", file))
 }
 

@@ -3,6 +3,7 @@
 use super::error::{ManifestError, sqlite};
 use super::held::{self, Holding};
 use super::open::Manifest;
+use super::schema;
 use crate::model::{Problem, Side, Timestamp};
 use rusqlite::{Connection, Row, params};
 use std::path::Path;
@@ -224,12 +225,13 @@ pub(super) fn side_from_code(code: u8) -> Side {
 /// The last `count` runs, newest first.
 pub(super) fn runs(connection: &Connection, file: &Path, count: u32) -> Result<Vec<RunRow>, ManifestError> {
     let failed = || sqlite("read", file);
-    let mut query = connection
-        .prepare(
-            "SELECT id, kind, started, ended, result, exit_code, entries, entry_bytes, created, copied, \
-             mended, deleted, adopted, bytes, problems, held, message, linked FROM runs ORDER BY id DESC LIMIT ?1",
-        )
-        .map_err(failed())?;
+    // One that is only looked into is not upgraded.
+    let linked = if schema::version(connection, file)? < schema::LINKS { "0" } else { "linked" };
+    let sql = format!(
+        "SELECT id, kind, started, ended, result, exit_code, entries, entry_bytes, created, copied, \
+         mended, deleted, adopted, bytes, problems, held, message, {linked} FROM runs ORDER BY id DESC LIMIT ?1"
+    );
+    let mut query = connection.prepare(&sql).map_err(failed())?;
     let rows = query.query_map([count], decode_run).map_err(failed())?;
     rows.collect::<Result<_, _>>().map_err(failed())
 }

@@ -14,6 +14,9 @@ const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/0003_gates.sql"),
 ];
 
+/// The first schema that counts hard links and notes what its rows vouch for.
+pub(super) const LINKS: i64 = 2;
+
 /// The first schema that has root mounts and held plans that can be approved.
 pub(super) const GATES: i64 = 3;
 
