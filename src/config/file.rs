@@ -25,6 +25,17 @@ pub enum Durability {
     File,
 }
 
+/// What becomes of what is mounted inside a replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplicaMounts {
+    /// It is no part of the mirror: left alone, and a problem.
+    #[default]
+    Leave,
+    /// It is part of the mirror.
+    Mirror,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,6 +87,10 @@ pub struct ConfigFile {
     pub ignore_ctime: Option<bool>,
     /// Another inode number alone is no reason to read a file.
     pub ignore_inode: Option<bool>,
+    /// What is mounted inside the source is no part of it.
+    pub one_file_system: Option<bool>,
+    /// What becomes of what is mounted inside the replica.
+    pub replica_mounts: Option<ReplicaMounts>,
     /// The log.
     pub log: LogTable,
     /// What is kept of each entry.
@@ -161,6 +176,10 @@ pub struct JobTable {
     pub ignore_ctime: Option<bool>,
     /// Overrides the top-level key.
     pub ignore_inode: Option<bool>,
+    /// Overrides the top-level key.
+    pub one_file_system: Option<bool>,
+    /// Overrides the top-level key.
+    pub replica_mounts: Option<ReplicaMounts>,
     /// Overrides the switches of the top-level table one by one.
     pub preserve: PreserveTable,
 }

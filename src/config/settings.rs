@@ -2,7 +2,7 @@
 
 use super::ConfigError;
 pub use super::file::ConfigFile;
-use super::file::{Durability, JobTable, LogFormat, LogLevel};
+use super::file::{Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
 use crate::model::Preserve;
 use crate::plan::gate::MaxDelete;
 use std::env;
@@ -61,6 +61,10 @@ pub struct Settings {
     pub ignore_ctime: bool,
     /// Another inode number alone is no reason to read a file.
     pub ignore_inode: bool,
+    /// What is mounted inside the source is no part of it.
+    pub one_file_system: bool,
+    /// What becomes of what is mounted inside the replica.
+    pub replica_mounts: ReplicaMounts,
     /// What is kept of each entry.
     pub preserve: Preserve,
 }
@@ -246,6 +250,8 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         durability: file.durability.unwrap_or_default(),
         ignore_ctime: table.ignore_ctime.or(file.ignore_ctime).unwrap_or(false),
         ignore_inode: table.ignore_inode.or(file.ignore_inode).unwrap_or(false),
+        one_file_system: table.one_file_system.or(file.one_file_system).unwrap_or(false),
+        replica_mounts: table.replica_mounts.or(file.replica_mounts).unwrap_or_default(),
         preserve: table.preserve.over(&file.preserve),
     })
 }

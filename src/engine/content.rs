@@ -250,7 +250,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         replica: Result<(Stat, Attributes), Fault>,
     ) -> Knowledge {
         let (source, wanted) = match source {
-            Ok((stat, found)) => (stat, self.rights.desired_attributes(found)),
+            Ok((stat, found)) => (stat, self.rights.desired_attributes(&stat, found)),
             Err(fault) => return source_fault(path, &fault),
         };
         let (replica, present) = match replica {
@@ -288,8 +288,9 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         let failed_replica = |error| at_replica(Fault { action: "read", error });
         let compare_attributes = || {
             let scope = self.rights.scope();
-            let wanted =
-                self.rights.desired_attributes(attributes_of(&source_file, scope).map_err(at_source)?);
+            let wanted = self
+                .rights
+                .desired_attributes(&source, attributes_of(&source_file, scope).map_err(at_source)?);
             Ok(wanted.difference(&attributes_of(&replica_file, scope).map_err(at_replica)?))
         };
         let sparse = is_sparse(&source_file, &source);

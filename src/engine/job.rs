@@ -2,6 +2,7 @@
 
 use super::gates;
 use crate::clock;
+use crate::config::file::ReplicaMounts;
 use crate::config::settings::Settings;
 use crate::config::{ConfigError, paths, state};
 use crate::error::Error;
@@ -163,8 +164,8 @@ impl Job {
         gates::expect(self, recorded, &source_anchor, Some(&replica_anchor))?;
         claim_replica(replica.as_fd(), &self.paths.replica)?;
         Ok(Trees {
-            source: LocalStore::new(source, Mounts::Cross),
-            replica: LocalStore::new(replica, Mounts::Stay),
+            source: self.source(source),
+            replica: self.replica(replica)?,
             anchors: Anchors { source: source_anchor, replica: replica_anchor },
             made,
         })
@@ -198,10 +199,7 @@ impl Job {
         if replica.is_none() && !self.accept_root {
             roots::check_cradle(&self.paths, recorded.replica.as_ref())?;
         }
-        Ok(View {
-            source: LocalStore::new(source, Mounts::Cross),
-            replica: replica.map(|root| LocalStore::new(root, Mounts::Stay)),
-        })
+        Ok(View { source: self.source(source), replica: replica.map(|root| self.replica(root)).transpose()? })
     }
 
     /// The command that lets the deletes held by `run` go ahead.
@@ -225,26 +223,40 @@ impl Job {
         Unsteady { ctime: self.settings.ignore_ctime, inode: self.settings.ignore_inode }
     }
 
+    fn source(&self, root: OwnedFd) -> LocalStore {
+        let mounts = if self.settings.one_file_system { Mounts::Stay } else { Mounts::Cross };
+        LocalStore::source(root, mounts)
+    }
+
+    fn replica(&self, root: OwnedFd) -> Result<LocalStore, Error> {
+        let mounts = match self.settings.replica_mounts {
+            ReplicaMounts::Leave => Mounts::Stay,
+            ReplicaMounts::Mirror => Mounts::Cross,
+        };
+        LocalStore::replica(root, mounts)
+            .map_err(|fault| Error::System { action: fault.action, error: fault.error })
+    }
+
     /// The rules of a run that begins now.
     pub fn rules(&self, source: &LocalStore, began: Timestamp) -> Rules {
         let mut groups: Vec<u32> =
             getgroups().unwrap_or_default().into_iter().map(rustix::fs::Gid::as_raw).collect();
         groups.push(getegid().as_raw());
-        let mistrusted = source.mistrusted();
+        let trust = source.trust(&self.paths.source, clock::tick_nanos());
         Rules {
             rights: Rights {
                 uid: geteuid().as_raw(),
                 gid: getegid().as_raw(),
                 groups,
                 umask: umask::inherited(),
-                nosuid: mistrusted.nosuid,
+                nosuid: trust.nosuid,
                 preserve: self.settings.preserve,
             },
-            nodev: mistrusted.nodev,
+            nodev: trust.nodev,
             ignore_ctime: self.settings.ignore_ctime,
             ignore_inode: self.settings.ignore_inode,
             began,
-            tick_nanos: source.granularity_nanos(clock::tick_nanos()),
+            tick_nanos: trust.granularity_nanos,
         }
     }
 }

@@ -51,7 +51,7 @@ fn produce(store: &LocalStore, cancel: &Cancel, sender: &Sender<Message>) {
         return;
     };
     let lost = match &root.seen {
-        Seen::Present(_) => None,
+        Seen::Present(_) | Seen::Foreign(_) => None,
         Seen::Unlisted(_, cause) | Seen::Unreadable(cause) => Some(cause.clone()),
         Seen::Vanished => Some("it is gone".to_owned()),
     };

@@ -76,8 +76,11 @@ fn look_ahead(
         reader.check_job(&job.roots())?;
     }
     let recorded = reader.map_or(Ok(RootMounts::default()), Reader::root_mounts)?;
-    let View { source, replica } = job.look_at_trees(&recorded)?;
+    let View { mut source, replica } = job.look_at_trees(&recorded)?;
     let before = reader.map_or(Ok(None), Reader::held_plan)?;
+    if let Some(reader) = reader {
+        source.recall_mounts(reader.source_mounts()?);
+    }
     if replica.is_none() && reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true)) {
         return Err(job.replica_gone());
     }
@@ -131,7 +134,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         let apart = gates::see_apart(job, &recorded, &trees)?;
         Ok((trees, apart))
     });
-    let (trees, apart) = match opened {
+    let (mut trees, apart) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             gates::note_refusal(&manifest, began, &error)?;
@@ -140,6 +143,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     };
     gates::record(&trees.anchors, &recorded, apart, &manifest, monitor)?;
     let before = manifest.held_plan()?;
+    trees.source.recall_mounts(manifest.source_mounts()?);
     let workers = Workers::new(job.settings.workers)?;
     manifest.vouch_for(&job.settings.preserve.to_text())?;
     let run = manifest.begin_run(RunKind::Sync, began)?;
@@ -213,6 +217,8 @@ impl Scan<'_> {
             of_inodes: &mut |inodes| of_inodes(manifest.rows(Bounds::All), inodes),
         };
         let (mut plan, census, adopted) = self.plan(rows, workers, books, monitor)?;
+        // Before anything that lies on them is in the replica.
+        manifest.remember_source_mounts(&self.source.mounts())?;
         report.census = census;
         report.tally.adopted = adopted;
         for problem in std::mem::take(&mut plan.problems) {

@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod held;
 mod history;
+mod mounts;
 mod open;
 mod reader;
 mod replace;

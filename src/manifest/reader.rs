@@ -18,8 +18,8 @@ use std::time::Duration;
 /// A manifest open for reading.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     /// Nobody was writing when it was opened, so that the file was taken to stand still.
     quiet: bool,
 }

@@ -12,6 +12,9 @@ pub enum Seen {
     /// A folder that went away between its parent's listing and its own: it may only have got another
     /// name, so that nothing below it may be taken for gone in this run.
     Vanished,
+    /// Something is mounted here that is no part of this tree. Nobody looked at what lies on it, so
+    /// that nothing below it may be taken for gone.
+    Foreign(Stat),
     /// A name that is there but whose figures could not be read, and why. Whether it is a folder
     /// is not known, so its key carries no `/`.
     Unreadable(String),
@@ -30,7 +33,7 @@ impl Entry {
     /// Its figures, if they could be read.
     pub fn stat(&self) -> Option<&Stat> {
         match &self.seen {
-            Seen::Present(stat) | Seen::Unlisted(stat, _) => Some(stat),
+            Seen::Present(stat) | Seen::Unlisted(stat, _) | Seen::Foreign(stat) => Some(stat),
             Seen::Vanished | Seen::Unreadable(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Floor 0: the values everything else speaks in. No I/O, no threads, no clock.
 
 pub mod attributes;
+pub mod device_set;
 pub mod digest;
 pub mod entry;
 pub mod escape;
@@ -16,6 +17,7 @@ pub mod stat;
 pub mod timestamp;
 
 pub use attributes::{Attributes, Difference, Scope};
+pub use device_set::DeviceSet;
 pub use digest::Digest;
 pub use entry::{Entry, Seen};
 pub use finding::{Damage, Drift, Finding, Verdict};

@@ -7,8 +7,8 @@ use super::desired::Rights;
 use super::join::Joined;
 use crate::model::record::is_racy;
 use crate::model::{
-    Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Side, Stat,
-    Timestamp, Verb,
+    DeviceSet, Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Side,
+    Stat, Timestamp, Verb,
 };
 
 /// What holds for a whole run.
@@ -20,8 +20,8 @@ pub struct Rules {
     pub ignore_ctime: bool,
     /// Do not take another inode number for a reason to read a file again.
     pub ignore_inode: bool,
-    /// Device nodes mean nothing where the source is mounted, and are not made where they would.
-    pub nodev: bool,
+    /// Devices of the source on which device nodes mean nothing: they are not made where they would.
+    pub nodev: DeviceSet,
     /// When the scan began.
     pub began: Timestamp,
     /// How coarse the source file system's time stamps are, in nanoseconds.
@@ -52,6 +52,10 @@ pub enum Knowledge {
     Failed(Problem),
 }
 
+/// Said of a name in the replica that something is mounted on.
+pub(super) const MOUNTED: &str = "something is mounted here, which is left alone; unmount it, or set replica_mounts = \"mirror\" \
+                       if it is part of the mirror";
+
 /// What is to become of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -79,6 +83,16 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
         (None, None) => Decision::Forget(path.clone()),
         // The next run sees what became of it; until then all stays as it is.
         (Some(Seen::Vanished), _) | (_, Some(Seen::Vanished)) => Decision::Unchanged,
+        (_, Some(Seen::Foreign(_))) => unreadable(path, Side::Replica, "mirror into", MOUNTED),
+        (Some(Seen::Foreign(source)), replica) => {
+            if source.kind() != Kind::Folder {
+                return Decision::Unchanged;
+            }
+            // The mount point itself is part of the tree, as a folder with nothing in it.
+            let (source, replica) = (Some(Seen::Present(*source)), replica.clone());
+            let bare = Joined { path: path.clone(), source, replica, row: joined.row.clone() };
+            decide(&bare, knowledge, rules)
+        }
         (Some(Seen::Unreadable(cause)), _) => unreadable(path, Side::Source, "look at", cause),
         (Some(Seen::Unlisted(_, cause)), _) => unreadable(path, Side::Source, "list", cause),
         (_, Some(Seen::Unreadable(cause))) => unreadable(path, Side::Replica, "look at", cause),
@@ -185,7 +199,7 @@ fn bring_over(
             copy.content = row.and_then(|row| expected(source, row, rules));
             Decision::Operate(copy)
         }
-        Kind::BlockDevice | Kind::CharDevice if rules.nodev => Decision::Unchanged,
+        Kind::BlockDevice | Kind::CharDevice if rules.nodev.contains(source.device) => Decision::Unchanged,
         _ => Decision::Operate(operation(path, Verb::Create, Some(*source), replica.copied())),
     }
 }

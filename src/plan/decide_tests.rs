@@ -13,13 +13,19 @@ const NOW: Timestamp = Timestamp::new(2_000, 5);
 const KNOWN: Digest = Digest([7; 16]);
 
 fn rules() -> Rules {
-    let rights =
-        Rights { uid: 0, gid: 0, groups: vec![0], umask: 0, nosuid: false, preserve: Preserve::default() };
+    let rights = Rights {
+        uid: 0,
+        gid: 0,
+        groups: vec![0],
+        umask: 0,
+        nosuid: false.into(),
+        preserve: Preserve::default(),
+    };
     Rules {
         rights,
         ignore_ctime: false,
         ignore_inode: false,
-        nodev: false,
+        nodev: false.into(),
         began: NOW,
         tick_nanos: 4_000_000,
     }

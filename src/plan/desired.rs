@@ -1,6 +1,6 @@
 //! What metadata a replica entry should have, given the source's and what this process may do.
 
-use crate::model::{Attributes, Kind, Preserve, Scope, Stat, Timestamp};
+use crate::model::{Attributes, DeviceSet, Kind, Preserve, Scope, Stat, Timestamp};
 
 /// Who this process is, as far as keeping owners goes, and what it is to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct Rights {
     pub groups: Vec<u32>,
     /// Permission bits that new entries do not get where permissions are not kept.
     pub umask: u32,
-    /// The source is mounted without set-id bits being honoured: they are not brought to where they
-    /// would be.
-    pub nosuid: bool,
+    /// Devices of the source that are mounted without set-id bits being honoured: they are not
+    /// brought to where they would be.
+    pub nosuid: DeviceSet,
     /// What is to be kept at all.
     pub preserve: Preserve,
 }
@@ -73,13 +73,14 @@ impl Rights {
     /// The permission bits that may be kept.
     fn mode(&self, source: &Stat) -> u32 {
         let root = self.uid == 0;
+        let nosuid = self.nosuid.contains(source.device);
         let mut mode = source.fingerprint.mode;
-        if self.nosuid || !self.preserve.owner || (!root && source.uid != self.uid) {
+        if nosuid || !self.preserve.owner || (!root && source.uid != self.uid) {
             mode &= !SETUID;
         }
         let group_kept = self.preserve.owner && (root || self.groups.contains(&source.gid));
         // On a folder the bit only says whose group new entries get.
-        if !group_kept || (self.nosuid && source.kind() != Kind::Folder) {
+        if !group_kept || (nosuid && source.kind() != Kind::Folder) {
             mode &= !SETGID;
         }
         mode
@@ -96,9 +97,9 @@ impl Rights {
         }
     }
 
-    /// The attributes that the replica of an entry with the attributes `found` should have.
-    pub fn desired_attributes(&self, found: Attributes) -> Attributes {
-        if self.nosuid { found.without_capabilities() } else { found }
+    /// The attributes that the replica of `source`, which has the attributes `found`, should have.
+    pub fn desired_attributes(&self, source: &Stat, found: Attributes) -> Attributes {
+        if self.nosuid.contains(source.device) { found.without_capabilities() } else { found }
     }
 }
 
@@ -132,13 +133,13 @@ mod tests {
 
     fn root() -> Rights {
         let preserve = Preserve::default();
-        Rights { uid: 0, gid: 0, groups: vec![0], umask: 0o027, nosuid: false, preserve }
+        Rights { uid: 0, gid: 0, groups: vec![0], umask: 0o027, nosuid: false.into(), preserve }
     }
 
     #[test]
     fn root_keeps_all_and_others_keep_what_they_may() {
         let user = Rights { uid: 1000, gid: 1000, groups: vec![1000, 27], ..root() };
-        let mistrusting = Rights { nosuid: true, ..root() };
+        let mistrusting = Rights { nosuid: true.into(), ..root() };
         let table = [
             (&mistrusting, stat(0o6755, 33, 44), (0o755, Some(33), Some(44))),
             (&root(), stat(0o6755, 33, 44), (0o6755, Some(33), Some(44))),

@@ -200,7 +200,7 @@ impl<'r> Planner<'r> {
             if let Seen::Present(stat) = seen {
                 self.census.source_bytes += stat.fingerprint.size;
                 let node = matches!(stat.kind(), Kind::BlockDevice | Kind::CharDevice);
-                self.census.nodes_left_out += u64::from(node && self.rules.nodev);
+                self.census.nodes_left_out += u64::from(node && self.rules.nodev.contains(stat.device));
             }
         }
     }
@@ -210,7 +210,9 @@ impl<'r> Planner<'r> {
         while self.trail.last().is_some_and(|folder| !joined.path.is_below(&folder.path)) {
             self.trail.pop();
         }
-        if let (true, Some(Seen::Present(source))) = (joined.path.is_folder(), &joined.source) {
+        if let (true, Some(Seen::Present(source) | Seen::Foreign(source))) =
+            (joined.path.is_folder(), &joined.source)
+        {
             let replica = match &joined.replica {
                 Some(Seen::Present(stat) | Seen::Unlisted(stat, _)) => Some(*stat),
                 _ => None,

@@ -20,7 +20,7 @@ impl Shields {
         for seen in [&joined.source, &joined.replica].into_iter().flatten() {
             match seen {
                 Seen::Present(_) => {}
-                Seen::Unlisted(..) | Seen::Vanished => self.below(&joined.path),
+                Seen::Unlisted(..) | Seen::Vanished | Seen::Foreign(_) => self.below(&joined.path),
                 Seen::Unreadable(_) => self.name(&joined.path),
             }
         }

@@ -1,7 +1,7 @@
 //! One open local folder: every change to the replica's file system is a call in this file.
 
 use super::attributes::{self, Object, hands_on_an_acl};
-use super::handle::os;
+use super::handle::{Mounts, open_name, os};
 use super::metadata::apply;
 use super::stat::convert;
 use super::{Applied, During, Fault, Folder, LINK, Staging, Target, TemporaryName};
@@ -23,6 +23,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct LocalFolder {
     handle: OwnedFd,
+    mounts: Mounts,
     /// What is made here inherits an ACL; found out when it first matters.
     hands_on_an_acl: OnceCell<bool>,
 }
@@ -35,9 +36,17 @@ fn changed_since_planned() -> io::Error {
     io::Error::other("somebody changed it since it was planned; the next run looks at it again")
 }
 
+/// Gives the refusal to move or remove what something is mounted on its reason.
+fn unless_mounted(result: Result<(), Errno>) -> io::Result<()> {
+    result.map_err(|error| match error {
+        Errno::BUSY => io::Error::other("something is mounted on it; unmount it, and the next run goes on"),
+        error => error.into(),
+    })
+}
+
 impl LocalFolder {
-    pub(super) fn new(handle: OwnedFd) -> Self {
-        Self { handle, hands_on_an_acl: OnceCell::new() }
+    pub(super) fn new(handle: OwnedFd, mounts: Mounts) -> Self {
+        Self { handle, mounts, hands_on_an_acl: OnceCell::new() }
     }
 
     fn lstat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
@@ -82,7 +91,7 @@ impl LocalFolder {
                 }
                 renameat(&self.handle, os(aside), &self.handle, os(temporary)).during("put aside")
             }
-            result => result.during("rename into place"),
+            result => unless_mounted(result).during("rename into place"),
         }
     }
 }
@@ -188,7 +197,8 @@ impl Folder for LocalFolder {
                 // outcome: what somebody wrote into the replica in that instant, which the mirror
                 // would undo on the next run anyway.
                 Some(now) if now.is_same_object(expected) => {
-                    renameat(&self.handle, os(temporary), &self.handle, os(name)).during("rename into place")
+                    unless_mounted(renameat(&self.handle, os(temporary), &self.handle, os(name)))
+                        .during("rename into place")
                 }
                 Some(_) => Err(changed_since_planned()).during("rename into place"),
             },
@@ -211,8 +221,8 @@ impl Folder for LocalFolder {
         desired: &Desired,
         attributes: &Attributes,
     ) -> Result<(Stat, Applied), Fault> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = openat(&self.handle, os(name), flags, Mode::empty()).during("open")?;
+        let handle = open_name(self.handle.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW, self.mounts)
+            .during("open")?;
         let before = convert(&fstat(&handle).during("look at")?);
         if !before.is_same_object(expected) {
             return Err(changed_since_planned()).during("mend");
@@ -231,7 +241,7 @@ impl Folder for LocalFolder {
         // file that somebody put into the replica in that instant is gone, as the next run would have it.
         match unlinkat(&self.handle, os(name), flags) {
             Err(Errno::NOENT) => Ok(false),
-            result => result.map(|()| true).during("delete"),
+            result => unless_mounted(result).map(|()| true).during("delete"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Opening below a root without ever leaving it: no symlink is followed, at no component.
 
+use super::stat::look_at_open;
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -69,32 +70,56 @@ fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, mounts: Mounts) 
             result => return Ok(result?),
         }
     }
-    let opened = open_by_component(from, path, flags)?;
-    // Without openat2 a bind mount of the same file system goes unseen.
-    if mounts == Mounts::Stay && fstat(&opened)?.st_dev != fstat(from)?.st_dev {
-        return Err(mounted());
-    }
-    Ok(opened)
+    open_by_component(from, path, flags, mounts)
 }
 
+/// What is mounted on a name must not be entered.
+#[derive(Debug, thiserror::Error)]
+#[error("something is mounted here, and what is mounted in the replica is left alone")]
+struct MountedHere;
+
 fn mounted() -> io::Error {
-    io::Error::other("another file system is mounted here; what is mounted in the replica is left alone")
+    io::Error::other(MountedHere)
+}
+
+/// Whether an open was refused because it would have led into a mount.
+pub(super) fn is_mount_refusal(error: &io::Error) -> bool {
+    matches!(error.get_ref().and_then(|cause| cause.downcast_ref()), Some(MountedHere))
+}
+
+/// Opens what `name` is in `folder`, no link followed.
+pub(super) fn open_name(
+    folder: BorrowedFd<'_>,
+    name: &[u8],
+    flags: OFlags,
+    mounts: Mounts,
+) -> io::Result<OwnedFd> {
+    open_piece(folder, name, flags, mounts)
 }
 
 /// The same with one plain `openat` for each component.
-fn open_by_component(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_by_component(
+    from: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mounts: Mounts,
+) -> io::Result<OwnedFd> {
     let mut components = path.split(|&b| b == b'/').peekable();
     let mut held: Option<OwnedFd> = None;
     while let Some(name) = components.next() {
         if name.is_empty() || name == b"." || name == b".." {
-            return Err(Errno::INVAL);
+            return Err(Errno::INVAL.into());
         }
         let from = held.as_ref().map_or(from, AsFd::as_fd);
         let last = components.peek().is_none();
         let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        held = Some(openat(from, os(name), if last { flags } else { way }, Mode::empty())?);
+        let opened = openat(from, os(name), if last { flags } else { way }, Mode::empty())?;
+        if mounts == Mounts::Stay && look_at_open(opened.as_fd(), fstat(from)?.st_dev)?.1 {
+            return Err(mounted());
+        }
+        held = Some(opened);
     }
-    held.ok_or(Errno::INVAL)
+    Ok(held.ok_or(Errno::INVAL)?)
 }
 
 #[cfg(test)]
@@ -129,7 +154,11 @@ mod tests {
             }
             if !path.is_empty() {
                 let flags = FOLDER | OFlags::NOFOLLOW;
-                assert_eq!(open_by_component(root.as_fd(), path, flags).is_ok(), opens, "{path:?}");
+                assert_eq!(
+                    open_by_component(root.as_fd(), path, flags, Mounts::Stay).is_ok(),
+                    opens,
+                    "{path:?}"
+                );
             }
         }
     }

@@ -1,25 +1,43 @@
 //! What one folder holds, with the figures of each entry, sorted.
 
-use super::handle::{Mounts, open_beneath, os};
-use super::stat::convert;
-use crate::model::{Entry, EntryPath, Kind, Seen};
-use rustix::fs::{AtFlags, Dir, OFlags, statat};
+use super::handle::{Mounts, open_beneath};
+use super::stat::{look_at, look_at_open};
+use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
+use rustix::fs::{Dir, OFlags};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use walkdir::WalkDir;
 
-/// Lists `folder` below `root`: each entry with its lstat, in path order. What vanishes meanwhile
-/// is left out; what is there but refuses its figures is [`Seen::Unreadable`].
-pub(super) fn list(root: BorrowedFd<'_>, folder: &EntryPath, mounts: Mounts) -> io::Result<Vec<Entry>> {
+/// One folder, open, and what it holds.
+pub(super) struct Listing {
+    /// The figures of the very folder that was listed.
+    pub stat: Stat,
+    /// It is what is mounted on its name.
+    pub mounted: bool,
+    /// What it holds, in path order.
+    pub entries: Vec<Entry>,
+}
+
+/// Lists `folder` below `root`, whose parent lies on the device `here`: each entry with its lstat. What vanishes meanwhile is left out; what
+/// is there but refuses its figures is [`Seen::Unreadable`], what is mounted and must not be entered
+/// [`Seen::Foreign`].
+pub(super) fn list(
+    root: BorrowedFd<'_>,
+    folder: &EntryPath,
+    here: u64,
+    mounts: Mounts,
+) -> io::Result<Listing> {
     let handle = open_beneath(root, folder.trimmed(), OFlags::RDONLY | OFlags::DIRECTORY, mounts)?;
+    let (stat, mounted) = look_at_open(handle.as_fd(), here)?;
     let mut entries = Vec::new();
-    for_each_name(&handle, |name| match statat(&handle, os(name), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => {
-            let stat = convert(&stat);
-            let path = folder.child(name, stat.kind() == Kind::Folder);
-            entries.push(Entry { path, seen: Seen::Present(stat) });
+    for_each_name(&handle, |name| match look_at(handle.as_fd(), name, stat.device) {
+        Ok((found, mounted)) => {
+            let path = folder.child(name, found.kind() == Kind::Folder);
+            let foreign = mounted && mounts == Mounts::Stay;
+            let seen = if foreign { Seen::Foreign(found) } else { Seen::Present(found) };
+            entries.push(Entry { path, seen });
         }
         Err(Errno::NOENT) => {}
         Err(error) => {
@@ -29,7 +47,7 @@ pub(super) fn list(root: BorrowedFd<'_>, folder: &EntryPath, mounts: Mounts) -> 
     })?;
     let common = folder.as_bytes().len();
     entries.sort_unstable_by(|a, b| a.path.as_bytes()[common..].cmp(&b.path.as_bytes()[common..]));
-    Ok(entries)
+    Ok(Listing { stat, mounted, entries })
 }
 
 /// Calls `each` with every name in the folder. walkdir reads it through the open handle, so that
@@ -99,8 +117,9 @@ mod tests {
         fs::write(dir.path().join("a.txt"), "").unwrap();
         fs::write(dir.path().join("a0"), "").unwrap();
         let root = fs::File::open(dir.path()).unwrap();
-        let names: Vec<_> = list(root.as_fd(), &EntryPath::root(), Mounts::Stay)
+        let names: Vec<_> = list(root.as_fd(), &EntryPath::root(), 0, Mounts::Stay)
             .unwrap()
+            .entries
             .into_iter()
             .map(|e| e.path)
             .collect();

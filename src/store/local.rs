@@ -2,30 +2,79 @@
 
 use super::folder::LocalFolder;
 use super::handle::{Mounts, open_beneath};
+use super::memory::MountMemory;
 use super::walk::Walk;
 use super::{During, Fault, Store};
 use crate::cancel::Cancel;
 use crate::model::EntryPath;
-use rustix::fs::{OFlags, StatVfsMountFlags, fstatfs, fstatvfs, syncfs};
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, fstat, openat, syncfs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 /// A local root, held open: whatever its path leads to later, this is the folder that was checked.
 #[derive(Debug)]
 pub struct LocalStore {
     pub(super) root: OwnedFd,
     mounts: Mounts,
+    memory: MountMemory,
+    /// The root's device, and a folder on each other device that this replica goes on to: all that
+    /// must be told to make their files durable. `None` for a source.
+    devices: Option<(u64, Mutex<BTreeMap<u64, OwnedFd>>)>,
 }
 
 impl LocalStore {
-    /// The tree below `root`, an open folder (readable, not `O_PATH`). In a replica what is mounted
-    /// in it is left alone; in a source it is part of the tree.
-    pub fn new(root: OwnedFd, mounts: Mounts) -> Self {
-        Self { root, mounts }
+    /// The tree below `root`, an open folder (readable, not `O_PATH`), as a source.
+    pub fn source(root: OwnedFd, mounts: Mounts) -> Self {
+        Self { root, mounts, memory: MountMemory::default(), devices: None }
+    }
+
+    /// The tree below `root`, an open folder (readable, not `O_PATH`), as a replica.
+    pub fn replica(root: OwnedFd, mounts: Mounts) -> Result<Self, Fault> {
+        let device = fstat(&root).during("look at")?.st_dev;
+        let devices = (mounts == Mounts::Cross).then(|| (device, Mutex::default()));
+        Ok(Self { root, mounts, memory: MountMemory::default(), devices })
     }
 
     /// Walks the whole tree.
     pub fn walk<'a>(&'a self, cancel: &'a Cancel) -> Walk<'a> {
-        Walk::new(self.root.as_fd(), self.mounts, cancel)
+        Walk::new(self.root.as_fd(), self.mounts, &self.memory, cancel)
+    }
+
+    /// The mount points that earlier runs met: where one is gone, its replica is left alone.
+    pub fn recall_mounts(&mut self, known: BTreeSet<EntryPath>) {
+        self.memory.recall(known);
+    }
+
+    /// The mount points for the next runs to recall, once a walk has come to its end.
+    pub fn mounts(&self) -> BTreeSet<EntryPath> {
+        self.memory.kept()
+    }
+
+    /// Its root.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Whether what is mounted in it belongs to it.
+    pub(super) fn crosses_mounts(&self) -> bool {
+        self.mounts == Mounts::Cross
+    }
+
+    /// Remembers the device of a folder that may be written to.
+    fn note_device(&self, folder: BorrowedFd<'_>) -> Result<(), Fault> {
+        let Some((own, others)) = &self.devices else { return Ok(()) };
+        let device = fstat(folder).during("look at")?.st_dev;
+        if device == *own {
+            return Ok(());
+        }
+        let mut others = others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let std::collections::btree_map::Entry::Vacant(vacant) = others.entry(device) {
+            // What a batch is synced through must be open for more than looking.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            vacant.insert(openat(folder, ".", flags, Mode::empty()).during("open the folder of")?);
+        }
+        Ok(())
     }
 }
 
@@ -36,54 +85,16 @@ impl Store for LocalStore {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.mounts)
             .during("open the folder of")?;
-        Ok(LocalFolder::new(handle))
+        self.note_device(handle.as_fd())?;
+        Ok(LocalFolder::new(handle, self.mounts))
     }
 
     fn make_durable(&self) -> Result<(), Fault> {
-        syncfs(&self.root).during("make durable (syncfs)")
-    }
-}
-
-/// File systems known to stamp with the kernel's tick (numbers from linux/magic.h): ext2 to ext4,
-/// xfs, btrfs, tmpfs, overlayfs, f2fs, bcachefs and zfs.
-const TICKING: [i64; 8] =
-    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0xF2F5_2010, 0xCA45_1A4E, 0x2FC1_2FC1];
-
-/// File systems known to make holes and to tell where they are: the same without zfs, which knows
-/// only once all is on the disk.
-const HOLED: &[i64] = TICKING.split_at(7).0;
-
-/// Where nothing is known of the file system's stamps.
-const UNKNOWN_GRANULARITY_NANOS: i64 = 2_000_000_000;
-
-impl LocalStore {
-    /// How coarse this file system's time stamps are, in nanoseconds, given the kernel's tick.
-    pub fn granularity_nanos(&self, tick: i64) -> i64 {
-        let known = fstatfs(&self.root).is_ok_and(|found| TICKING.contains(&found.f_type));
-        if known { tick } else { UNKNOWN_GRANULARITY_NANOS }
-    }
-
-    /// Whether what is written with holes is sure to have holes. Where it is not, a file that lacks
-    /// them may be all that is to be had.
-    pub fn holds_holes(&self) -> bool {
-        fstatfs(&self.root).is_ok_and(|found| HOLED.contains(&found.f_type))
-    }
-
-    /// What the file system of the root is mounted without.
-    pub fn mistrusted(&self) -> Mistrusted {
-        let flags = fstatvfs(&self.root).map_or(StatVfsMountFlags::empty(), |found| found.f_flag);
-        Mistrusted {
-            nosuid: flags.contains(StatVfsMountFlags::NOSUID),
-            nodev: flags.contains(StatVfsMountFlags::NODEV),
+        syncfs(&self.root).during("make durable (syncfs)")?;
+        let Some((_, others)) = &self.devices else { return Ok(()) };
+        for folder in others.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            syncfs(folder).during("make durable (syncfs)")?;
         }
+        Ok(())
     }
-}
-
-/// What a mount keeps its files from being: its owner did not trust whoever wrote them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mistrusted {
-    /// Set-id bits are not honoured.
-    pub nosuid: bool,
-    /// Device nodes are not honoured.
-    pub nodev: bool,
 }

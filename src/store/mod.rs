@@ -6,10 +6,13 @@ mod folder;
 mod handle;
 mod list;
 pub mod local;
+mod memory;
 mod metadata;
+mod mountinfo;
 mod probe;
 mod stage;
 mod stat;
+mod trust;
 pub mod walk;
 
 use crate::model::{Attributes, EntryPath, Scope, Stat};
@@ -21,6 +24,7 @@ use std::os::fd::AsFd;
 
 pub use handle::Mounts;
 pub use stage::TemporaryName;
+pub use trust::Trust;
 
 /// A step in a store that failed: what was being done, and the system's reason.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,18 @@
 //! A tree as one stream of entries in path order.
 
-use super::handle::Mounts;
+use super::handle::{Mounts, is_mount_refusal};
 use super::list::list;
+use super::memory::MountMemory;
 use super::stat::convert;
 use crate::cancel::Cancel;
-use crate::model::{Entry, EntryPath, Kind, Seen};
+use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
 use rustix::fs::fstat;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
+
+/// Said of a folder of the source that something was mounted on in an earlier run.
+const UNMOUNTED: &str = "what was mounted here is gone, so its replica is left as it is. Mount it again; if it is \
+                         gone for good, remove this folder from the source (and make it again after the next run)";
 
 /// Walks the tree below a root, folder by folder, holding no folder open between two entries.
 ///
@@ -16,16 +21,23 @@ use std::os::fd::BorrowedFd;
 pub struct Walk<'a> {
     root: BorrowedFd<'a>,
     mounts: Mounts,
+    memory: &'a MountMemory,
     cancel: &'a Cancel,
     begun: bool,
-    /// What is left of the listings from the root down to the present folder.
-    open: Vec<std::vec::IntoIter<Entry>>,
+    /// What is left of the listings from the root down to the present folder, with the device that
+    /// each folder lies on.
+    open: Vec<(std::vec::IntoIter<Entry>, u64)>,
 }
 
 impl<'a> Walk<'a> {
     /// A walk below `root`, an open folder.
-    pub fn new(root: BorrowedFd<'a>, mounts: Mounts, cancel: &'a Cancel) -> Self {
-        Self { root, mounts, cancel, begun: false, open: Vec::new() }
+    pub(super) fn new(
+        root: BorrowedFd<'a>,
+        mounts: Mounts,
+        memory: &'a MountMemory,
+        cancel: &'a Cancel,
+    ) -> Self {
+        Self { root, mounts, memory, cancel, begun: false, open: Vec::new() }
     }
 
     fn root_entry(&mut self) -> Entry {
@@ -38,20 +50,37 @@ impl<'a> Walk<'a> {
 
     /// Lists `entry` if it is a folder.
     fn enter(&mut self, entry: Entry) -> Entry {
-        let Seen::Present(stat) = entry.seen else { return entry };
-        if stat.kind() != Kind::Folder {
-            return entry;
+        let seen = match entry.seen {
+            Seen::Present(stat) if stat.kind() == Kind::Folder => self.look_into(&entry.path, stat),
+            seen => seen,
+        };
+        if !matches!(seen, Seen::Present(_)) {
+            self.memory.keep_below(&entry.path);
         }
-        match list(self.root, &entry.path, self.mounts) {
-            Ok(children) => {
-                self.open.push(children.into_iter());
-                entry
-            }
+        Entry { seen, ..entry }
+    }
+
+    /// What is so of a folder that was `scanned` with its parent, once it has been opened.
+    fn look_into(&mut self, path: &EntryPath, scanned: Stat) -> Seen {
+        let here = self.open.last().map_or(scanned.device, |(_, device)| *device);
+        let listing = match list(self.root, path, here, self.mounts) {
+            Ok(listing) => listing,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Entry { seen: Seen::Vanished, ..entry }
+                return Seen::Vanished;
             }
-            Err(error) => Entry { seen: Seen::Unlisted(stat, error.to_string()), ..entry },
+            // It was mounted after the look at it.
+            Err(error) if is_mount_refusal(&error) => return Seen::Foreign(scanned),
+            Err(error) => return Seen::Unlisted(scanned, error.to_string()),
+        };
+        if listing.mounted && !path.is_root() {
+            self.memory.note(path);
+        } else if self.memory.knows(path) {
+            return Seen::Unlisted(listing.stat, UNMOUNTED.to_owned());
         }
+        self.open.push((listing.entries.into_iter(), listing.stat.device));
+        // Another folder may have taken the name meanwhile, or been mounted on it: what counts is
+        // the one that was listed.
+        Seen::Present(listing.stat)
     }
 }
 
@@ -63,7 +92,7 @@ impl Iterator for Walk<'_> {
             self.begun = true;
             return Some(self.root_entry());
         }
-        while let Some(listing) = self.open.last_mut() {
+        while let Some((listing, _)) = self.open.last_mut() {
             match listing.next() {
                 Some(entry) if entry.path.is_folder() && self.cancel.requested() => {
                     self.open.clear();

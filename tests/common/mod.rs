@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a kit for tests only")]
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
+pub mod mounts;
 pub mod program;
 pub mod tree;
 

@@ -60,11 +60,20 @@ pub struct Running {
 }
 
 /// Starts `command` with its output collected.
-pub fn start(mut command: Command) -> Running {
+pub fn start(command: Command) -> Running {
+    let name = format!("{command:?}");
+    start_if_there(command).unwrap_or_else(|| panic!("cannot start {name}"))
+}
+
+/// Starts `command` with its output collected; `None` where there is no such program.
+pub fn start_if_there(mut command: Command) -> Option<Running> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let mut child = match command.spawn() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        result => result.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")),
+    };
     let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    Running { child, stdout: collect(out), stderr: collect(err) }
+    Some(Running { child, stdout: collect(out), stderr: collect(err) })
 }
 
 fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {

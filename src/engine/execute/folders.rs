@@ -175,7 +175,7 @@ fn attributes_for<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) 
     }
     let found = site.source.folder(&task.path).and_then(|folder| folder.own_attributes(scope));
     match found {
-        Ok(found) => Ok(site.rights.desired_attributes(found)),
+        Ok(found) => Ok(site.rights.desired_attributes(&task.source, found)),
         Err(fault) if fault.is_absence() => Err(End::Vanished),
         Err(fault) => Err(End::Failed(Problem::source(&task.path, fault.action, &fault.error))),
     }

@@ -214,7 +214,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         if now.fingerprint != scanned.fingerprint {
             return Err(End::Vanished);
         }
-        Ok(self.site.rights.desired_attributes(found))
+        Ok(self.site.rights.desired_attributes(scanned, found))
     }
 
     /// Makes a temporary name for the inode of the first name, if the source still has both as names of
@@ -339,7 +339,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             }
         };
         let found = attributes_of(&file, self.site.rights.scope()).map_err(unread)?;
-        let attributes = self.site.rights.desired_attributes(found);
+        let attributes = self.site.rights.desired_attributes(&source, found);
         let still = stood_still(&source, &restat(&file).map_err(unread_io)?);
         Ok(Some(Reading { content, source, attributes, began, still }))
     }
@@ -362,7 +362,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             }
             Some(_) => ours.attributes(name, scope).map_err(unread)?,
         };
-        let attributes = self.site.rights.desired_attributes(attributes);
+        let attributes = self.site.rights.desired_attributes(&source, attributes);
         if Some(source.kind()) != operation.source.map(|scanned| scanned.kind()) {
             let cause = "it became another kind of entry since it was scanned; the next run brings it over";
             return Err(End::Failed(Problem::source(&operation.path, "create", cause)));

@@ -169,7 +169,7 @@ impl Examiner<'_> {
                 }
                 Ok(store.folder(&path.parent())?.attributes(path.name(), rights.scope())?.1)
             };
-            let wanted = rights.desired_attributes(of(self.reading.source)?);
+            let wanted = rights.desired_attributes(source, of(self.reading.source)?);
             Ok(wanted.difference(&of(self.reading.replica)?))
         };
         matches!(compare(), Ok(Difference::None))

@@ -88,7 +88,10 @@ fn look(
         reader.check_job(&job.roots())?;
     }
     let recorded = reader.as_ref().map_or(Ok(RootMounts::default()), Reader::root_mounts)?;
-    let trees = job.open_trees(false, &recorded)?;
+    let mut trees = job.open_trees(false, &recorded)?;
+    if let Some(reader) = &reader {
+        trees.source.recall_mounts(reader.source_mounts()?);
+    }
     let (anew, runs) = match &reader {
         Some(reader) => (!reader.knows_entries()?, reader.runs(RUNS_ASKED)?),
         None => (true, Vec::new()),
@@ -117,11 +120,12 @@ fn renew(
     let started = Instant::now();
     let began = clock::now();
     // Before the manifest: one that is only just made would say that the job had its first run.
-    let trees = job.open_trees(false, &RootMounts::default())?;
+    let mut trees = job.open_trees(false, &RootMounts::default())?;
     let manifest = job.open_manifest(lock, began, monitor)?;
     let (anchors, recorded) = (&trees.anchors, manifest.root_mounts()?);
     gates::expect(job, &recorded, &anchors.source, Some(&anchors.replica))?;
     gates::record(anchors, &recorded, false, &manifest, monitor)?;
+    trees.source.recall_mounts(manifest.source_mounts()?);
     let anew = !manifest.knows_entries()?;
     if anew {
         manifest.vouch_for(&job.settings.preserve.to_text())?;

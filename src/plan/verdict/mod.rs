@@ -9,7 +9,7 @@ mod fresh;
 #[cfg(test)]
 mod tests;
 
-use super::decide::{Rules, unchanged};
+use super::decide::{MOUNTED, Rules, unchanged};
 use super::is_litter;
 use super::join::Joined;
 use crate::model::{
@@ -104,8 +104,11 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// The verdict; total, and the same for the same case.
     pub fn verdict(&self) -> Verdict {
-        let seen = [&self.joined.source, &self.joined.replica];
-        if seen.into_iter().flatten().any(|seen| !matches!(seen, Seen::Present(_))) {
+        let unseen = |seen: &Option<Seen>| seen.is_some() && present(seen.as_ref()).is_none();
+        if unseen(&self.joined.source)
+            || unseen(&self.joined.replica)
+            || matches!(self.joined.replica, Some(Seen::Foreign(_)))
+        {
             return Verdict::Unreadable;
         }
         // Damage goes before a side that could not be read: both are told, and it is the graver.
@@ -131,12 +134,13 @@ impl<'a> Case<'a> {
     pub fn problems(&self) -> Vec<Problem> {
         let of = |side, seen: Option<&Seen>, content: &Content| {
             let (action, cause) = match (seen, content) {
-                (Some(Seen::Unreadable(cause)), _) => ("look at", cause),
-                (Some(Seen::Unlisted(_, cause)), _) => ("list", cause),
+                (Some(Seen::Unreadable(cause)), _) => ("look at", cause.as_str()),
+                (Some(Seen::Unlisted(_, cause)), _) => ("list", cause.as_str()),
+                (Some(Seen::Foreign(_)), _) if side == Side::Replica => ("mirror into", MOUNTED),
                 (_, Content::Failed(problem)) => return Some(problem.clone()),
                 _ => return None,
             };
-            Some(Problem { path: self.joined.path.clone(), side, action, cause: cause.clone() })
+            Some(Problem { path: self.joined.path.clone(), side, action, cause: cause.to_owned() })
         };
         let source = of(Side::Source, self.joined.source.as_ref(), &self.contents.source);
         let replica = of(Side::Replica, self.joined.replica.as_ref(), &self.contents.replica);
@@ -329,7 +333,8 @@ impl<'a> Case<'a> {
 
 fn present(seen: Option<&Seen>) -> Option<&Stat> {
     match seen {
-        Some(Seen::Present(stat)) => Some(stat),
+        // A mount point is part of the tree; what lies on it may not be.
+        Some(Seen::Present(stat) | Seen::Foreign(stat)) => Some(stat),
         _ => None,
     }
 }
