@@ -8,6 +8,7 @@ use crate::config::paths::resolve;
 use crate::config::settings::LogSettings;
 use crate::config::state;
 use crate::error::Error;
+use crate::model::escape::tamed;
 use log::{LevelFilter, Record};
 use log4rs::append::console::{ConsoleAppender, Target};
 use log4rs::append::rolling_file::RollingFileAppender;
@@ -41,6 +42,7 @@ pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<(), E
         state::create(folder)?;
     }
     state::check(folder)?;
+    state::check_file(path)?;
     prepare_file(path)?;
     let text = plain_text(path)?;
     let refused = |why: String| Error::Config(ConfigError::Invalid(format!("cannot log to {text}: {why}")));
@@ -147,7 +149,8 @@ impl Encode for Lines {
 
 fn text_lines(time: &str, record: &Record<'_>, message: &str) -> String {
     let mut text = String::with_capacity(message.len() + 64);
-    for line in message.split('\n') {
+    let events = record.target() == EVENTS;
+    for line in message.split(|c| events && c == '\n') {
         text.push_str(time);
         text.push_str(match record.level() {
             log::Level::Error => " ERROR ",
@@ -156,7 +159,7 @@ fn text_lines(time: &str, record: &Record<'_>, message: &str) -> String {
             log::Level::Debug => " DEBUG ",
             log::Level::Trace => " TRACE ",
         });
-        text.push_str(line);
+        text.push_str(&tamed(line));
         text.push('\n');
     }
     text

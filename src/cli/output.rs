@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::ColorChoice;
 use crate::error::ExitCode;
+use crate::model::escape::tamed;
 
 static COLOR: OnceLock<ColorChoice> = OnceLock::new();
 
@@ -78,7 +79,7 @@ pub fn diagnose(level: &str, message: &str) {
     } else {
         level.to_owned()
     };
-    let _ = writeln!(out, "twinfold: {level}: {message}");
+    let _ = writeln!(out, "twinfold: {level}: {}", tamed(message));
 }
 
 /// A result word in the colour of what it means, where stdout shows colours.

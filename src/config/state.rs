@@ -6,6 +6,7 @@ use md5::{Digest, Md5};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,30 @@ pub fn check(folder: &Path) -> Result<(), ConfigError> {
             "cannot use the folder {} for the manifest or log: {error}",
             folder.display()
         ))),
+    }
+}
+
+/// Refuses a file of the state that somebody may have planted: one that is there and is no regular
+/// file, has other names too, or belongs to somebody else. Writing to it would write to his file.
+///
+/// RACE: in a sticky folder that others may write to, one that was absent may be planted after this
+/// look. Worst outcome: a database or log that its owner can read; no link is followed even then.
+pub fn check_file(path: &Path) -> Result<(), ConfigError> {
+    let refused = |why: &str| {
+        Err(ConfigError::Invalid(format!(
+            "{} is refused: {why}; look what it is and remove it, or name another place with --manifest or --log-file",
+            path.display()
+        )))
+    };
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => refused("it is not a regular file"),
+        Ok(found) if found.nlink() > 1 => refused("it is a hard link to a file with other names"),
+        Ok(found) if found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw() => {
+            refused(&format!("it belongs to user {}", found.uid()))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => refused(&format!("it cannot be looked at: {error}")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! of a batch hashed side by side.
 
 use super::holes::{Equality, compare_sparse, is_sparse};
+use super::identity::open_scanned;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::hash::{Stream, digest_many};
@@ -210,7 +211,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             return Finding::Known(self.compare_specials(path, &*ours, &*theirs));
         }
         for _ in 0..TRIES {
-            match self.compare_files(path, &*ours, &*theirs, arena) {
+            match self.compare_files(path, scanned, &*ours, &*theirs, arena) {
                 Ok(Some(finding)) => return finding,
                 Ok(None) => {}
                 Err(knowledge) => return Finding::Known(knowledge),
@@ -270,6 +271,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
     fn compare_files(
         &self,
         path: &EntryPath,
+        scanned: &Stat,
         ours: &S::Folder,
         theirs: &R::Folder,
         arena: &mut Arena,
@@ -278,7 +280,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         // What cannot be read in the replica is made anew beside it; if that fails too, it says why.
         let at_replica = |_: Fault| Knowledge::Different;
         let began = clock::now();
-        let (source_file, source) = ours.open_file(path.name()).map_err(at_source)?;
+        let (source_file, source) = open_scanned(ours, path.name(), scanned).map_err(at_source)?;
         let (replica_file, replica) = theirs.open_file(path.name()).map_err(at_replica)?;
         let size = source.fingerprint.size;
         if size != replica.fingerprint.size {

@@ -107,6 +107,11 @@ impl Job {
             state::create(folder)?;
         }
         state::check(folder)?;
+        for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
+            let mut file = self.manifest.clone().into_os_string();
+            file.push(suffix);
+            state::check_file(Path::new(&file))?;
+        }
         Ok(RunLock::acquire(&self.manifest, &clock::readable(clock::now()))?)
     }
 

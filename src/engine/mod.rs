@@ -15,6 +15,7 @@ pub mod status;
 mod content;
 mod execute;
 mod holes;
+mod identity;
 mod inquiry;
 mod observe;
 mod workers;

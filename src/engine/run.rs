@@ -22,6 +22,7 @@ use crate::plan::join::Join;
 use crate::plan::planner::{Census, Planner};
 use crate::store::local::LocalStore;
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -258,6 +259,7 @@ impl Scan<'_> {
             links_lost: Loss::default(),
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            grounds: OnceLock::new(),
         };
         execute(&site, approved, workers, manifest, &mut report.tally, monitor)
     }

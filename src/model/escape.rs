@@ -1,5 +1,6 @@
 //! Names as a person may safely read them: nothing that forges a log line or drives a terminal.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// Writes `bytes` as text, with control characters (C0, DEL, C1), bidirectional overrides, line
@@ -15,12 +16,7 @@ pub fn write_escaped(out: &mut impl Write, bytes: &[u8]) -> fmt::Result {
         for character in chunk.valid().chars() {
             match character {
                 '\\' => out.write_str("\\\\")?,
-                '\n' => out.write_str("\\n")?,
-                '\t' => out.write_str("\\t")?,
-                '\r' => out.write_str("\\r")?,
-                c if c.is_ascii_control() => write!(out, "\\x{:02x}", u32::from(c))?,
-                c if c.is_control() || drives_direction(c) => write!(out, "\\u{{{:x}}}", u32::from(c))?,
-                c => out.write_char(c)?,
+                character => write_tame(out, character)?,
             }
         }
         for byte in chunk.invalid() {
@@ -28,6 +24,31 @@ pub fn write_escaped(out: &mut impl Write, bytes: &[u8]) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn write_tame(out: &mut impl Write, character: char) -> fmt::Result {
+    match character {
+        '\n' => out.write_str("\\n"),
+        '\t' => out.write_str("\\t"),
+        '\r' => out.write_str("\\r"),
+        c if c.is_ascii_control() => write!(out, "\\x{:02x}", u32::from(c)),
+        c if c.is_control() || drives_direction(c) => write!(out, "\\u{{{:x}}}", u32::from(c)),
+        c => out.write_char(c),
+    }
+}
+
+/// One line of a message in which names may stand as they are: what drives a terminal or forges a
+/// line is escaped, and backslashes stay, because names that were escaped before have them.
+pub fn tamed(message: &str) -> Cow<'_, str> {
+    if !message.chars().any(|c| c.is_control() || drives_direction(c)) {
+        return Cow::Borrowed(message);
+    }
+    let mut text = String::with_capacity(message.len() + 16);
+    for character in message.chars() {
+        // Writing to a String cannot fail.
+        let _ = write_tame(&mut text, character);
+    }
+    Cow::Owned(text)
 }
 
 /// Characters that reorder or break what stands around them (Unicode UAX #9 and UAX #14).
@@ -63,5 +84,30 @@ mod tests {
         for (bytes, text) in table {
             assert_eq!(escaped(bytes), text);
         }
+    }
+
+    #[test]
+    fn every_character_that_reorders_or_breaks_lines_is_escaped() {
+        let driving = ['\u{200e}', '\u{200f}', '\u{61c}', '\u{2028}', '\u{2029}', '\u{feff}']
+            .into_iter()
+            .chain('\u{202a}'..='\u{202e}')
+            .chain('\u{2066}'..='\u{2069}')
+            .chain('\u{0}'..='\u{1f}')
+            .chain('\u{7f}'..='\u{9f}');
+        for character in driving {
+            let name = format!("a{character}b");
+            for text in [escaped(name.as_bytes()), tamed(&name).into_owned()] {
+                assert!(
+                    text.starts_with("a\\") && text.chars().all(|c| c == 'b' || c.is_ascii_graphic()),
+                    "{text:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_what_was_escaped_before() {
+        assert_eq!(tamed("a\\nb gr\u{fc}n"), "a\\nb gr\u{fc}n");
+        assert_eq!(tamed("a\nb\x1b[2J"), "a\\nb\\x1b[2J");
     }
 }

@@ -3,7 +3,7 @@
 use super::handle::{Mounts, open_beneath};
 use super::stat::{look_at, look_at_open};
 use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
-use rustix::fs::{Dir, OFlags};
+use rustix::fs::{OFlags, RawDir};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -32,7 +32,7 @@ pub(super) fn list(
     let handle = open_beneath(root, folder.trimmed(), OFlags::RDONLY | OFlags::DIRECTORY, mounts)?;
     let (stat, mounted) = look_at_open(handle.as_fd(), here)?;
     let mut entries = Vec::new();
-    for_each_name(&handle, |name| match look_at(handle.as_fd(), name, stat.device) {
+    for_each_name(&handle, &stat, mounts, |name| match look_at(handle.as_fd(), name, stat.device) {
         Ok((found, mounted)) => {
             let path = folder.child(name, found.kind() == Kind::Folder);
             let foreign = mounted && mounts == Mounts::Stay;
@@ -50,10 +50,29 @@ pub(super) fn list(
     Ok(Listing { stat, mounted, entries })
 }
 
-/// Calls `each` with every name in the folder. walkdir reads it through the open handle, so that
-/// no path is looked up again and nothing can be swapped in between; where `/proc` is not mounted
-/// the handle is read directly.
-fn for_each_name(handle: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+/// Whether nobody but this user and root can change what names in this folder stand for.
+fn is_private(stat: &Stat) -> bool {
+    const OTHERS_WRITE: u32 = 0o022;
+    let ours = stat.uid == 0 || stat.uid == rustix::process::geteuid().as_raw();
+    ours && stat.fingerprint.mode & OTHERS_WRITE == 0
+}
+
+/// Calls `each` with every name in the folder, which is `stat`.
+///
+/// walkdir reads it through the open handle, so that no path is looked up again. But it opens every
+/// folder in it too, by name and following links, even where it is told to go no deeper. So it is only
+/// for folders in which nobody can put a link in the place of a folder meanwhile, and where what is
+/// mounted belongs to the tree; others are read from the handle, and so are all where `/proc` is not
+/// mounted.
+fn for_each_name(
+    handle: &OwnedFd,
+    stat: &Stat,
+    mounts: Mounts,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    if mounts == Mounts::Stay || !is_private(stat) {
+        return read_directly(handle, each);
+    }
     let itself = format!("/proc/self/fd/{}/", handle.as_raw_fd());
     let mut listed_any = false;
     for entry in WalkDir::new(&itself).min_depth(1).max_depth(1) {
@@ -75,8 +94,13 @@ fn for_each_name(handle: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()
     Ok(())
 }
 
+/// Bytes of names asked for at a time.
+const NAMES_BYTES: usize = 32 << 10;
+
 fn read_directly(handle: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-    for entry in Dir::read_from(handle.as_fd())? {
+    let mut buffer = Vec::with_capacity(NAMES_BYTES);
+    let mut names = RawDir::new(handle, buffer.spare_capacity_mut());
+    while let Some(entry) = names.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
@@ -102,7 +126,9 @@ mod tests {
         }
         let handle: OwnedFd = fs::File::open(dir.path()).unwrap().into();
         let (mut walked, mut read) = (Vec::new(), Vec::new());
-        for_each_name(&handle, |name| walked.push(name.to_vec())).unwrap();
+        let stat = look_at_open(handle.as_fd(), 0).unwrap().0;
+        assert!(is_private(&stat), "tempfile makes folders for their owner only");
+        for_each_name(&handle, &stat, Mounts::Cross, |name| walked.push(name.to_vec())).unwrap();
         read_directly(&handle, |name| read.push(name.to_vec())).unwrap();
         walked.sort();
         read.sort();

@@ -2,17 +2,19 @@
 
 use super::Site;
 use super::asides::Asides;
+use super::grounds::{Grounds, REPLACED};
 use crate::engine::content::NearFolder;
 use crate::engine::report::Tally;
 use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Attributes, Change, Difference, Done, EntryPath, Problem, Record, Verb};
+use crate::model::{Attributes, Change, Difference, Done, EntryPath, Kind, Problem, Record, Stat, Verb};
 use crate::monitor::Monitor;
 use crate::plan::FolderTask;
 use crate::plan::desired::Desired;
-use crate::store::{Fault, Folder, Staging, Store, Target, TemporaryName};
+use crate::store::{During, Fault, Folder, Staging, Store, Target, TemporaryName};
 use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -33,6 +35,9 @@ impl FailedFolders {
 /// The owner's bits that working in a folder needs, unless one is root.
 const OWNER_ALL: u32 = 0o700;
 
+/// All that a group may do; with an ACL, all that it names may do.
+const GROUP_ALL: u32 = 0o070;
+
 /// What group and others may do.
 const OTHERS_ALL: u32 = 0o077;
 
@@ -47,28 +52,43 @@ pub(super) fn prepare<S: Store, R: Store>(
 ) -> FailedFolders {
     let mut failed = FailedFolders::default();
     let mut near = NearFolder::new(site.replica);
+    let mut grounds = Grounds::default();
     for task in tasks {
         if site.cancel.requested() || failed.cover(&task.path) {
             continue;
         }
-        let result = if task.replica.is_none() { make(task, &mut near, asides) } else { open_up(site, task) };
-        if let Err(fault) = result {
-            // Lack of room is said once, for all that it stops.
-            if !fault.is_lack_of_room() || !site.full.swap(true, Ordering::Relaxed) {
-                tally.problem(Problem::replica(&task.path, fault.action, &fault.error), monitor);
+        let result = match &task.replica {
+            None => make(task, &mut near, asides),
+            Some(planned) => open_up(site, task, planned).map(|()| *planned),
+        };
+        match result {
+            Ok(stat) => grounds.add(task, &stat),
+            Err(fault) => {
+                // Lack of room is said once, for all that it stops.
+                if !fault.is_lack_of_room() || !site.full.swap(true, Ordering::Relaxed) {
+                    tally.problem(Problem::replica(&task.path, fault.action, &fault.error), monitor);
+                }
+                failed.0.insert(task.path.clone());
             }
-            failed.0.insert(task.path.clone());
         }
     }
+    // Set once a run.
+    let _ = site.grounds.set(grounds);
     failed
 }
 
-fn make<R: Store>(task: &FolderTask, near: &mut NearFolder<'_, R>, asides: &mut Asides) -> Result<(), Fault> {
+fn make<R: Store>(
+    task: &FolderTask,
+    near: &mut NearFolder<'_, R>,
+    asides: &mut Asides,
+) -> Result<Stat, Fault> {
     let temporary =
         TemporaryName::fresh(1).map_err(|error| Fault { action: "name a temporary for", error })?;
     let temporary = &temporary[0];
     let parent = near.of(&task.path)?;
     parent.stage_other(temporary, Staging::Folder)?;
+    let made = parent.stat(temporary.as_bytes())?.filter(|made| made.kind() == Kind::Folder);
+    let made = made.ok_or(ErrorKind::NotFound).during("make")?;
     let target = if task.displaces { Target::Exchange } else { Target::Absent };
     if let Err(fault) = parent.publish(temporary, task.path.name(), target) {
         // A leftover is litter that the next run removes.
@@ -78,15 +98,20 @@ fn make<R: Store>(task: &FolderTask, near: &mut NearFolder<'_, R>, asides: &mut 
     if task.displaces {
         asides.moved(&task.path, temporary.as_bytes());
     }
-    Ok(())
+    Ok(made)
 }
 
-/// Takes away at once what the folder is to lose, and gives a user who is not root what working in
-/// it needs; the rest comes at the end.
-fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<(), Fault> {
-    let Some(now) = &task.replica else { return Ok(()) };
+/// Takes away at once what the folder, or whom it belongs to now, is to lose, and gives a user who
+/// is not root what working in it needs; the rest comes at the end.
+fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask, now: &Stat) -> Result<(), Fault> {
     let desired = site.rights.desired(&task.source);
     let mut interim = now.fingerprint.mode & desired.mode.unwrap_or(now.fingerprint.mode);
+    if desired.uid.is_some_and(|uid| uid != now.uid) {
+        interim &= !OWNER_ALL;
+    }
+    if desired.gid.is_some_and(|gid| gid != now.gid) {
+        interim &= !GROUP_ALL;
+    }
     if task.difference == Difference::Access {
         // With an ACL the group's bits are the mask of all that it names.
         interim &= !OTHERS_ALL;
@@ -98,6 +123,9 @@ fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Resu
         return Ok(());
     }
     let folder = site.replica.folder(&task.path)?;
+    if !folder.own_stat()?.is_same_object(now) {
+        return Err(io::Error::other(REPLACED)).during("open up");
+    }
     let desired = Desired { mode: Some(interim), ..Desired::default() };
     folder.set_own(&desired, &Attributes::default()).map(drop)
 }
@@ -147,6 +175,7 @@ fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> R
         if fault.is_lack_of_room() { End::Full(problem) } else { End::Failed(problem) }
     };
     let folder = site.replica.folder(&task.path).map_err(at_replica)?;
+    site.check_ground(&task.path, &folder).map_err(at_replica)?;
     let mut now = folder.own_stat().map_err(at_replica)?;
     let mut desired = site.rights.desired_new(&task.source, task.replica.as_ref());
     if let (false, Some(before)) = (site.rights.preserve.permissions, &task.replica) {

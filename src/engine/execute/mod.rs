@@ -9,6 +9,7 @@ mod asides;
 mod batch;
 mod deletes;
 mod folders;
+mod grounds;
 mod names;
 mod stage;
 mod staged_file;
@@ -28,9 +29,10 @@ use crate::plan::gate::Approved;
 use crate::roots::Anchors;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
+use grounds::Grounds;
 use names::{FirstNames, Names};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What everybody who carries out operations needs.
 pub struct Site<'e, S: Store, R: Store> {
@@ -64,6 +66,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub time_lost: AtomicBool,
     /// Set where the replica has no room: copies are not tried any more.
     pub full: AtomicBool,
+    /// The folders to work in, once they are there.
+    pub grounds: OnceLock<Grounds>,
 }
 
 /// Entries that lost something, for one message a run.

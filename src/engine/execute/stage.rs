@@ -7,6 +7,7 @@ use crate::clock;
 use crate::config::file::Durability;
 use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_link, restat, stood_still};
 use crate::engine::holes::{Passed, is_sparse, pass_on};
+use crate::engine::identity::open_scanned;
 use crate::model::operation::End;
 use crate::model::{Attributes, Digest, EntryPath, Kind, Operation, Problem, Record, Stat, Timestamp, Verb};
 use crate::plan::desired::Desired;
@@ -162,6 +163,8 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 attributes_lost: false,
             });
         }
+        let ground = self.site.check_ground(&operation.path.parent(), &*folder);
+        ground.map_err(|fault| self.site.failure(operation, &fault))?;
         let ours = self.source.of(&operation.path).map_err(|fault| unread(operation, &fault))?;
         // One name an entry was asked for.
         let temporary = self.names.next().ok_or(End::Skipped)?;
@@ -319,7 +322,8 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let unread = |fault: Fault| unread(operation, &fault);
         let unread_io = |error| unread(Fault { action: "read", error });
         let failed = |fault: Fault| self.site.failure(operation, &fault);
-        let (file, source) = ours.open_file(operation.path.name()).map_err(unread)?;
+        let scanned = operation.source.as_ref().ok_or(End::Vanished)?;
+        let (file, source) = open_scanned(ours, operation.path.name(), scanned).map_err(unread)?;
         let size = source.fingerprint.size;
         let sparse = is_sparse(&file, &source);
         let content = if size <= SMALL && !sparse {
@@ -376,6 +380,11 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             Content::None
         };
         let made = theirs.stat(temporary.as_bytes()).map_err(failed)?.ok_or(End::Vanished)?;
+        // Somebody may have put a link to another inode in its place.
+        if made.kind() != source.kind() || made.links != 1 {
+            let cause = "something else has taken the place of what was made; the next run tries again";
+            return Err(End::Failed(Problem::replica(&operation.path, "create", cause)));
+        }
         let desired = self.desired(operation, &source);
         let (_, applied) =
             theirs.set_metadata(temporary.as_bytes(), &made, &desired, &attributes).map_err(failed)?;

@@ -4,11 +4,13 @@ use super::stream;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, read_link, restat, stood_still};
+use crate::engine::identity::open_scanned;
 use crate::hash::digest_many;
 use crate::model::{EntryPath, Kind, Problem, Seen, Side, Stat, Timestamp};
 use crate::plan::join::Joined;
 use crate::plan::verdict::{Content, Contents, Sides, wanted};
 use crate::store::{During, Fault, Folder, Store};
+use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -174,7 +176,7 @@ fn hold<T: Store>(near: &mut NearFolder<'_, T>, joined: &Joined, side: Side, are
         }
         for _ in 0..TRIES {
             let began = clock::now();
-            let (file, stat) = folder.open_file(path.name())?;
+            let (file, stat) = open(&*folder, joined, side)?;
             if stat.fingerprint.size > SMALL {
                 return Ok(Held::Grown);
             }
@@ -191,14 +193,26 @@ fn hold<T: Store>(near: &mut NearFolder<'_, T>, joined: &Joined, side: Side, are
     attempt().unwrap_or_else(|fault| Held::Known(failed(path, side, &fault)))
 }
 
+/// Opens the file that the walk of `side` saw there.
+pub(super) fn open<F: Folder>(folder: &F, joined: &Joined, side: Side) -> Result<(File, Stat), Fault> {
+    match present(joined, side) {
+        Some(scanned) => open_scanned(folder, joined.path.name(), scanned),
+        None => folder.open_file(joined.path.name()),
+    }
+}
+
 /// What the walk of `side` saw there.
 pub(super) fn kind(joined: &Joined, side: Side) -> Option<Kind> {
+    present(joined, side).map(Stat::kind)
+}
+
+fn present(joined: &Joined, side: Side) -> Option<&Stat> {
     let seen = match side {
         Side::Source => &joined.source,
         Side::Replica => &joined.replica,
     };
     match seen {
-        Some(Seen::Present(stat)) => Some(stat.kind()),
+        Some(Seen::Present(stat)) => Some(stat),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Large files: read in chunks, both sides of several files in step, their hashes side by side.
 
-use super::read::{Reading, failed, kind, restless};
+use super::read::{Reading, failed, kind, open, restless};
 use crate::clock;
 use crate::engine::content::{TRIES, digest_of, read_link, restat, stood_still};
 use crate::engine::holes::is_sparse;
@@ -8,7 +8,7 @@ use crate::hash::{Stream, update_many};
 use crate::model::{Kind, Side, Stat, Timestamp};
 use crate::plan::join::Joined;
 use crate::plan::verdict::{Content, Contents, wanted};
-use crate::store::{During, Fault, Folder, Store};
+use crate::store::{During, Fault, Store};
 use crate::transfer::extents::HoleReader;
 use crate::transfer::fill;
 use std::fs::File;
@@ -169,7 +169,7 @@ impl Track {
             self.otherwise = Content::Read { stat, digest: digest_of(&target), began };
             return Ok(());
         }
-        let (file, stat) = folder.open_file(name)?;
+        let (file, stat) = open(&folder, joined, side)?;
         self.holes = is_sparse(&file, &stat).then(|| HoleReader::of(stat.fingerprint.size));
         self.file = Some((file, stat, began));
         self.reading = true;
