@@ -2,7 +2,6 @@
 //! is open to others before its time.
 
 #![expect(clippy::unwrap_used, reason = "a broken fixture is a failed test")]
-#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
 mod common;
 
