@@ -1,5 +1,6 @@
 //! One job made ready: its roots checked, its files found, nothing written yet.
 
+use super::descriptors;
 use super::gates;
 use crate::clock;
 use crate::config::file::ReplicaMounts;
@@ -59,7 +60,8 @@ pub struct View {
 
 impl Job {
     /// Checks roots and paths; writes nothing.
-    pub fn prepare(settings: Settings) -> Result<Self, Error> {
+    pub fn prepare(mut settings: Settings) -> Result<Self, Error> {
+        descriptors::fit(&mut settings);
         let paths = roots::check(&settings.source, &settings.replica)?;
         let job = Self::located(settings, paths)?;
         roots::check_outside(&job.paths, "manifest", &job.manifest)?;

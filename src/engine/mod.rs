@@ -5,6 +5,7 @@
 
 pub mod approve;
 pub mod daemon;
+pub mod descriptors;
 pub mod gates;
 pub mod job;
 pub mod rebuild;

@@ -1,0 +1,56 @@
+//! How much may be open at a time. A batch holds the folders of its files until they are published,
+//! so that where the system allows few descriptors, batches and workers are fewer.
+
+use crate::config::settings::Settings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Standard streams, roots, lock, log, manifest and its companions, and the two walks.
+const IN_COMMON: u64 = 28;
+
+/// What one worker may have open besides a batch's folders: the folders at hand and both files.
+const AT_HAND: u64 = 4;
+
+/// What one worker needs at least: a rebuild has both sides of eight large files open.
+const LEAST: u64 = 18;
+
+/// Asks for as many descriptors as this process may have.
+pub fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Where that is refused, what there is must do.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}
+
+/// Cuts workers and batches to what the limit allows.
+pub(super) fn fit(settings: &mut Settings) {
+    if let Some(limit) = getrlimit(Resource::Nofile).current {
+        (settings.workers, settings.batch_files) = cut(limit, settings.workers, settings.batch_files);
+    }
+}
+
+fn cut(limit: u64, workers: usize, batch_files: usize) -> (usize, usize) {
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).max(1);
+    let free = limit.saturating_sub(IN_COMMON);
+    let workers = workers.min(number(free / LEAST));
+    let share = (free / workers as u64).saturating_sub(AT_HAND);
+    (workers, batch_files.min(number(share)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_mean_small_batches_and_many_change_nothing() {
+        for ((limit, workers, files), cut_to) in [
+            ((1024, 2, 64), (2, 64)),
+            ((64, 2, 64), (2, 14)),
+            ((64, 64, 64), (2, 14)),
+            ((1 << 20, 64, 64), (64, 64)),
+            ((10, 8, 64), (1, 1)),
+        ] {
+            assert_eq!(cut(limit, workers, files), cut_to, "{limit} {workers} {files}");
+        }
+    }
+}
