@@ -36,11 +36,13 @@ fn put(folder: &OwnedFd, content: &str) {
     File::from(file).write_all(content.as_bytes()).unwrap();
 }
 
-/// A chain of folders called `name`, each with a file; returns the deepest.
+/// A chain of folders called `name`, with a file on every fifth level; returns the deepest.
 fn chain(root: &Path, levels: u32, name: &str) -> OwnedFd {
     let mut here: OwnedFd = File::open(root).unwrap().into();
     for level in 0..levels {
-        put(&here, &format!("at level {level}"));
+        if level % 5 == 0 {
+            put(&here, &format!("at level {level}"));
+        }
         mkdirat(&here, name, Mode::from_raw_mode(0o750)).unwrap();
         here = open(&here, name);
     }
@@ -56,17 +58,18 @@ fn compare(mirror: &Mirror, name: &str) -> u32 {
     loop {
         let [source, replica] = here.each_ref().map(|folder| {
             let figures = |name| {
-                let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-                (
+                let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+                Some((
                     found.st_mode,
                     found.st_size * i64::from(name == "file"),
                     found.st_mtime,
                     found.st_mtime_nsec,
-                )
+                ))
             };
             let mut content = String::new();
-            let file = openat(folder, "file", OFlags::RDONLY, Mode::empty()).unwrap();
-            File::from(file).read_to_string(&mut content).unwrap();
+            if let Ok(file) = openat(folder, "file", OFlags::RDONLY, Mode::empty()) {
+                File::from(file).read_to_string(&mut content).unwrap();
+            }
             (figures("."), figures("file"), content)
         });
         assert_eq!(source, replica, "at level {levels}");
@@ -119,7 +122,7 @@ fn there_and_back(levels: u32, name: &str) {
 
 #[test]
 fn three_thousand_levels_are_mirrored_changed_and_deleted_with_64_descriptors() {
-    there_and_back(3000, "level");
+    there_and_back(3000, "lv");
 }
 
 #[test]
