@@ -30,6 +30,9 @@ fn race_time() -> Duration {
     Duration::from_secs(seconds.unwrap_or(2))
 }
 
+/// However slow the machine is: each round gives the program other things to do.
+const FEWEST_RUNS: u32 = 8;
+
 /// Somebody who exchanges two names until told to stop.
 struct Attacker {
     stop: Arc<AtomicBool>,
@@ -127,7 +130,7 @@ fn race(mirror: &Mirror, swapped: &Path, target: &str, mut round: impl FnMut(u32
     let link = mirror.path("link");
     let began = Instant::now();
     let (mut runs, mut exchanges) = (0, 0);
-    while began.elapsed() < race_time() {
+    while runs < FEWEST_RUNS || began.elapsed() < race_time() {
         round(runs);
         remove(&link);
         symlink(outside.root.join(target), &link);
@@ -138,7 +141,7 @@ fn race(mirror: &Mirror, swapped: &Path, target: &str, mut round: impl FnMut(u32
         outside.assert_untouched(&format!("in run {runs}: {output:?}"));
         runs += 1;
     }
-    assert!(runs > 2 && exchanges > 100, "{runs} runs, {exchanges} exchanges: that was no race");
+    assert!(exchanges > 100, "{exchanges} exchanges in {runs} runs: that was no race");
     remove(&link);
     assert_no_secret(mirror);
     outside.assert_same();
@@ -273,7 +276,7 @@ fn a_replica_file_that_turns_into_a_hard_link_keeps_the_inode_outside_as_it_is()
     chmod(&outside, 0o600);
     let began = Instant::now();
     let mut run = 0;
-    while began.elapsed() < race_time() {
+    while run < FEWEST_RUNS || began.elapsed() < race_time() {
         put_back(&theirs, |at| write(at, "same length"));
         write(&ours, "same length");
         chown(&ours, Some(run % 5), Some(run % 3)).unwrap();
@@ -288,7 +291,6 @@ fn a_replica_file_that_turns_into_a_hard_link_keeps_the_inode_outside_as_it_is()
         assert!(Tree::of(&outside) == before, "in run {run}: {output:?}");
         run += 1;
     }
-    assert!(run > 2);
 }
 
 #[test]
@@ -298,7 +300,7 @@ fn what_a_closed_folder_hides_never_lies_in_one_that_took_its_name() {
     let (closed, open) = (mirror.in_replica("closed"), mirror.path("open"));
     let began = Instant::now();
     let mut run = 0;
-    while began.elapsed() < race_time() {
+    while run < FEWEST_RUNS || began.elapsed() < race_time() {
         remove(mirror.in_source("closed"));
         for number in 0..20 {
             write(mirror.in_source(format!("closed/{number}")), format!("private {run}"));
@@ -326,7 +328,6 @@ fn what_a_closed_folder_hides_never_lies_in_one_that_took_its_name() {
         }
         run += 1;
     }
-    assert!(run > 2);
 }
 
 /// The folder that is open to all holds nothing, unless it was scanned as the replica's own and closed

@@ -84,15 +84,8 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
         // The next run sees what became of it; until then all stays as it is.
         (Some(Seen::Vanished), _) | (_, Some(Seen::Vanished)) => Decision::Unchanged,
         (_, Some(Seen::Foreign(_))) => unreadable(path, Side::Replica, "mirror into", MOUNTED),
-        (Some(Seen::Foreign(source)), replica) => {
-            if source.kind() != Kind::Folder {
-                return Decision::Unchanged;
-            }
-            // The mount point itself is part of the tree, as a folder with nothing in it.
-            let (source, replica) = (Some(Seen::Present(*source)), replica.clone());
-            let bare = Joined { path: path.clone(), source, replica, row: joined.row.clone() };
-            decide(&bare, knowledge, rules)
-        }
+        // A file: what it hides is not known. (A folder comes as one that is there, with nothing in it.)
+        (Some(Seen::Foreign(_)), _) => Decision::Unchanged,
         (Some(Seen::Unreadable(cause)), _) => unreadable(path, Side::Source, "look at", cause),
         (Some(Seen::Unlisted(_, cause)), _) => unreadable(path, Side::Source, "list", cause),
         (_, Some(Seen::Unreadable(cause))) => unreadable(path, Side::Replica, "look at", cause),

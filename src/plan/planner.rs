@@ -108,6 +108,10 @@ impl<'r> Planner<'r> {
         if shielded {
             return Step::Settled;
         }
+        if let (true, Some(Seen::Foreign(source))) = (joined.path.is_folder(), &joined.source) {
+            // The mount point is part of the tree, as a folder with nothing in it.
+            joined.source = Some(Seen::Present(*source));
+        }
         self.follow(&joined);
         match decide(&joined, None, self.rules) {
             Decision::Ask => {
@@ -210,9 +214,7 @@ impl<'r> Planner<'r> {
         while self.trail.last().is_some_and(|folder| !joined.path.is_below(&folder.path)) {
             self.trail.pop();
         }
-        if let (true, Some(Seen::Present(source) | Seen::Foreign(source))) =
-            (joined.path.is_folder(), &joined.source)
-        {
+        if let (true, Some(Seen::Present(source))) = (joined.path.is_folder(), &joined.source) {
             let replica = match &joined.replica {
                 Some(Seen::Present(stat) | Seen::Unlisted(stat, _)) => Some(*stat),
                 _ => None,

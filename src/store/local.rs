@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct LocalStore {
     pub(super) root: OwnedFd,
     mounts: Mounts,
+    is_source: bool,
     memory: MountMemory,
     /// The root's device, and a folder on each other device that this replica goes on to: all that
     /// must be told to make their files durable. `None` for a source.
@@ -26,14 +27,14 @@ pub struct LocalStore {
 impl LocalStore {
     /// The tree below `root`, an open folder (readable, not `O_PATH`), as a source.
     pub fn source(root: OwnedFd, mounts: Mounts) -> Self {
-        Self { root, mounts, memory: MountMemory::default(), devices: None }
+        Self { root, mounts, is_source: true, memory: MountMemory::default(), devices: None }
     }
 
     /// The tree below `root`, an open folder (readable, not `O_PATH`), as a replica.
     pub fn replica(root: OwnedFd, mounts: Mounts) -> Result<Self, Fault> {
         let device = fstat(&root).during("look at")?.st_dev;
         let devices = (mounts == Mounts::Cross).then(|| (device, Mutex::default()));
-        Ok(Self { root, mounts, memory: MountMemory::default(), devices })
+        Ok(Self { root, mounts, is_source: false, memory: MountMemory::default(), devices })
     }
 
     /// Walks the whole tree.
@@ -61,6 +62,12 @@ impl LocalStore {
         self.mounts == Mounts::Cross
     }
 
+    /// Where the walk of a source did not go on, nobody else does either; but the mount point itself is
+    /// looked at.
+    fn beneath(&self) -> Mounts {
+        if self.is_source { Mounts::Cross } else { self.mounts }
+    }
+
     /// Remembers the device of a folder that may be written to.
     fn note_device(&self, folder: BorrowedFd<'_>) -> Result<(), Fault> {
         let Some((own, others)) = &self.devices else { return Ok(()) };
@@ -83,10 +90,10 @@ impl Store for LocalStore {
 
     fn folder(&self, path: &EntryPath) -> Result<LocalFolder, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.mounts)
+        let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.beneath())
             .during("open the folder of")?;
         self.note_device(handle.as_fd())?;
-        Ok(LocalFolder::new(handle, self.mounts))
+        Ok(LocalFolder::new(handle, self.beneath()))
     }
 
     fn make_durable(&self) -> Result<(), Fault> {
