@@ -4,9 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a kit for tests only")]
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
+pub mod claims;
+pub mod inject;
 pub mod mounts;
 pub mod program;
+pub mod sweep;
 pub mod tree;
+pub mod versions;
 
 use program::{Output, finish};
 use std::ffi::OsStr;
