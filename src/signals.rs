@@ -1,8 +1,9 @@
-//! SIGINT and SIGTERM: the first asks to finish, the second ends the program at once.
+//! SIGINT and SIGTERM: the first asks to finish, the second ends the program at once. SIGXFSZ says
+//! nothing that the failed write does not say.
 
 use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
@@ -23,4 +24,10 @@ pub fn listen(cancel: Arc<Cancel>, at_once: u8) -> io::Result<Receiver<()>> {
         }
     })?;
     Ok(receiver)
+}
+
+/// Keeps a file that would grow beyond the limit of its size (`ulimit -f`) from ending the program:
+/// that write fails, and the others go on.
+pub fn outlive_size_limit() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }

@@ -14,6 +14,7 @@ mod sync;
 mod watch;
 
 use crate::error::{Error, ExitCode};
+use crate::signals;
 use args::{Cli, Command};
 use clap::Parser;
 use std::ffi::OsString;
@@ -28,19 +29,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(ExitCode::Usage.number());
         }
     };
-    let result = match cli.command {
-        None => sync::run(cli.sync),
-        Some(Command::Sync(options)) => sync::run(options),
-        Some(Command::Status(options)) => status::run(&options),
-        Some(Command::RebuildIndex(options)) => rebuild::run(options),
-        Some(Command::Approve(options)) => approve::run(options),
-    };
+    let result = signals::outlive_size_limit()
+        .map_err(|error| Error::System { action: "listen for signals", error })
+        .and_then(|()| carry_out(cli));
     match result {
         Ok(code) => code.number(),
         Err(error) => {
             report(&error);
             error.exit_code().number()
         }
+    }
+}
+
+fn carry_out(cli: Cli) -> Result<ExitCode, Error> {
+    match cli.command {
+        None => sync::run(cli.sync),
+        Some(Command::Sync(options)) => sync::run(options),
+        Some(Command::Status(options)) => status::run(&options),
+        Some(Command::RebuildIndex(options)) => rebuild::run(options),
+        Some(Command::Approve(options)) => approve::run(options),
     }
 }
 

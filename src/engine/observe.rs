@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::model::{Entry, Seen, Side};
 use crate::store::local::LocalStore;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 /// Entries handed over at a time, and how many such chunks may wait.
 const CHUNK: usize = 1024;
@@ -33,14 +33,20 @@ pub fn walk<'scope, 'env>(
     side: Side,
     store: Option<&'env LocalStore>,
     cancel: &'env Cancel,
-) -> EntryStream<'env> {
+) -> Result<EntryStream<'env>, Error> {
     let (sender, receiver) = bounded(CHUNKS);
     match store {
-        Some(store) => drop(scope.spawn(move || produce(store, cancel, &sender))),
+        Some(store) => {
+            let walker = Builder::new().name(format!("walk of the {side}"));
+            // Not joined: the scope waits for it, and passes its panic on.
+            walker
+                .spawn_scoped(scope, move || produce(store, cancel, &sender))
+                .map_err(|error| Error::Threads(error.to_string()))?;
+        }
         // The channel has room: it is new.
         None => drop(sender.send(Message::End)),
     }
-    EntryStream { side, cancel, receiver, chunk: Vec::new().into_iter(), ended: false }
+    Ok(EntryStream { side, cancel, receiver, chunk: Vec::new().into_iter(), ended: false })
 }
 
 /// A failed send means that the join has ended already, so the walk may as well.

@@ -23,7 +23,7 @@ use crate::plan::planner::{Census, Planner};
 use crate::store::local::LocalStore;
 use std::collections::HashSet;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 /// Brings the replica into step, once.
@@ -260,6 +260,7 @@ impl Scan<'_> {
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
             grounds: OnceLock::new(),
+            no_room_from: AtomicU64::new(u64::MAX),
         };
         execute(&site, approved, workers, manifest, &mut report.tally, monitor)
     }
@@ -283,8 +284,8 @@ impl Scan<'_> {
             cancel: self.cancel,
         });
         std::thread::scope(|scope| {
-            let source = observe::walk(scope, Side::Source, Some(self.source), self.cancel);
-            let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel);
+            let source = observe::walk(scope, Side::Source, Some(self.source), self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel)?;
             let join = Join::new(source, replica, rows)?;
             workers.within(|window| {
                 let batch_files = self.job.settings.batch_files;

@@ -4,7 +4,7 @@ use super::folder::LocalFolder;
 use super::handle::{Mounts, open_beneath};
 use super::memory::MountMemory;
 use super::walk::Walk;
-use super::{During, Fault, Store};
+use super::{During, Fault, Store, Writes};
 use crate::cancel::Cancel;
 use crate::model::EntryPath;
 use rustix::fs::{Mode, OFlags, fstat, openat, syncfs};
@@ -78,8 +78,7 @@ impl LocalStore {
         let mut others = others.lock().unwrap_or_else(PoisonError::into_inner);
         if let std::collections::btree_map::Entry::Vacant(vacant) = others.entry(device) {
             // What a batch is synced through must be open for more than looking.
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            vacant.insert(openat(folder, ".", flags, Mode::empty()).during("open the folder of")?);
+            vacant.insert(open_to_sync(folder)?);
         }
         Ok(())
     }
@@ -96,12 +95,33 @@ impl Store for LocalStore {
         Ok(LocalFolder::new(handle, self.beneath()))
     }
 
-    fn make_durable(&self) -> Result<(), Fault> {
-        syncfs(&self.root).during("make durable (syncfs)")?;
-        let Some((_, others)) = &self.devices else { return Ok(()) };
-        for folder in others.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            syncfs(folder).during("make durable (syncfs)")?;
+    type Writes = LocalWrites;
+
+    fn begin_writes(&self) -> Result<LocalWrites, Fault> {
+        let mut handles = vec![open_to_sync(self.root.as_fd())?];
+        if let Some((_, others)) = &self.devices {
+            for folder in others.lock().unwrap_or_else(PoisonError::into_inner).values() {
+                handles.push(open_to_sync(folder.as_fd())?);
+            }
         }
-        Ok(())
+        Ok(LocalWrites(handles))
+    }
+}
+
+fn open_to_sync(folder: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(folder, ".", flags, Mode::empty()).during("open the folder to write below")
+}
+
+/// Handles that were opened before the first write, one on each file system that was met until then.
+/// The kernel tells each open handle once of what could not be written back since it was opened.
+/// Through one handle for all, the `syncfs` of one batch would be told of, and take away, the error
+/// that met another batch's files.
+#[derive(Debug)]
+pub struct LocalWrites(Vec<OwnedFd>);
+
+impl Writes for LocalWrites {
+    fn make_durable(self) -> Result<(), Fault> {
+        self.0.iter().try_for_each(|folder| syncfs(folder).during("make durable (syncfs)"))
     }
 }

@@ -117,9 +117,17 @@ pub trait Store: Sync {
     type Folder: Folder;
     /// Opens the folder at `path` (the root for the empty path).
     fn folder(&self, path: &EntryPath) -> Result<Self::Folder, Fault>;
-    /// Returns when all that was written so far survives a power cut. An error is final for what
-    /// was written: a second call would lie.
-    fn make_durable(&self) -> Result<(), Fault>;
+    /// Writes that are to be made durable together.
+    type Writes: Writes;
+    /// Begins such writes, before the first of them.
+    fn begin_writes(&self) -> Result<Self::Writes, Fault>;
+}
+
+/// What was written to a store since it was begun.
+pub trait Writes {
+    /// Returns when all of it survives a power cut. An error is final for what was written, whoever
+    /// else may have been told of it: a second call would lie.
+    fn make_durable(self) -> Result<(), Fault>;
 }
 
 /// An open folder; `name` is always one component, never `.` or `..`, and never followed.

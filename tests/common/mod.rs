@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
 pub mod claims;
+pub mod disk;
 pub mod inject;
 pub mod mounts;
 pub mod program;

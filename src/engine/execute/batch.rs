@@ -9,7 +9,7 @@ use crate::hash::digest_many;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{Change, Digest, Done, Operation, Problem, Record, Timestamp, Verb};
-use crate::store::{Fault, Folder, Store, Target};
+use crate::store::{Fault, Folder, Store, Target, Writes};
 use std::time::Instant;
 
 /// Carries out a batch of operations that are no folders and no deletes.
@@ -28,13 +28,18 @@ fn with_arena<S: Store, R: Store>(
     arena: &mut Arena,
 ) -> Vec<Outcome> {
     let started = Instant::now();
-    let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match Stager::new(site, firsts, batch.len()) {
+    let mut writes = None;
+    let stager = begin_writes(site, batch).and_then(|begun| {
+        writes = begun;
+        Stager::new(site, firsts, batch.len())
+    });
+    let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match stager {
         Ok(mut stager) => batch.iter().map(|operation| stager.prepare(operation, arena)).collect(),
         Err(fault) => batch.iter().map(|operation| Err(site.failure(operation, &fault))).collect(),
     };
     // Unlinking what nobody waits for is quick; making it durable might not be.
     let verdict =
-        if site.cancel.requested() { Err(None) } else { make_durable(site, &prepared).map_err(Some) };
+        if site.cancel.requested() { Err(None) } else { make_durable(writes, &prepared).map_err(Some) };
     let digests = digests(&prepared, arena);
     let mut outcomes = Vec::with_capacity(batch.len());
     for ((operation, prepared), digest) in batch.iter().zip(prepared.drain(..)).zip(digests) {
@@ -89,14 +94,24 @@ fn with_arena<S: Store, R: Store>(
     outcomes
 }
 
-/// One syncfs for all that the batch staged. An error is final: a second call would lie.
-fn make_durable<S: Store, R: Store, E>(
+/// What the batch stages is made durable together, where that is asked for.
+fn begin_writes<S: Store, R: Store>(
     site: &Site<'_, S, R>,
-    prepared: &[Result<Prepared<R::Folder>, E>],
+    batch: &[&Operation],
+) -> Result<Option<R::Writes>, Fault> {
+    let stages = batch.iter().any(|operation| operation.verb != Verb::Metadata);
+    let wanted = stages && site.durability == Durability::Batch;
+    wanted.then(|| site.replica.begin_writes()).transpose()
+}
+
+/// One syncfs for all that the batch staged. An error is final: a second call would lie.
+fn make_durable<W: Writes, F: Folder, E>(
+    writes: Option<W>,
+    prepared: &[Result<Prepared<F>, E>],
 ) -> Result<(), Fault> {
-    let is_new = |prepared: &Prepared<R::Folder>| prepared.temporary().is_some() && !prepared.is_link();
+    let is_new = |prepared: &Prepared<F>| prepared.temporary().is_some() && !prepared.is_link();
     let staged = prepared.iter().flatten().any(is_new);
-    if staged && site.durability == Durability::Batch { site.replica.make_durable() } else { Ok(()) }
+    writes.filter(|_| staged).map_or(Ok(()), Writes::make_durable)
 }
 
 /// The digest of each prepared content; those in memory are hashed side by side.

@@ -31,7 +31,7 @@ use crate::store::{Store, TemporaryName};
 use asides::Asides;
 use grounds::Grounds;
 use names::{FirstNames, Names};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What everybody who carries out operations needs.
@@ -68,6 +68,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub full: AtomicBool,
     /// The folders to work in, once they are there.
     pub grounds: OnceLock<Grounds>,
+    /// The least size of a large file that found no room: none of that size is tried any more.
+    pub no_room_from: AtomicU64,
 }
 
 /// Entries that lost something, for one message a run.
@@ -139,6 +141,7 @@ pub fn execute<S: Store, R: Store>(
         // The deletes made room. What would have displaced something waits for the next run: its
         // deletes were kept back.
         site.full.store(false, Ordering::Relaxed);
+        site.no_room_from.store(u64::MAX, Ordering::Relaxed);
         let (again, waiting): (Vec<&Operation>, Vec<_>) =
             left.into_iter().partition(|operation| !operation.displaces);
         left = bring_over(site, &again, &none, workers, &mut |outcomes| {
@@ -205,12 +208,13 @@ fn bring_over<'p, S: Store, R: Store>(
 ) -> Result<Vec<&'p Operation>, Error> {
     let mut left: Vec<&'p Operation> = Vec::new();
     let mut take = |(batch, outcomes): Outcomes<'_, 'p>| {
-        let without_room = |end: &End| match end {
+        let without_room = |operation: &Operation, end: &End| match end {
             End::Full(_) => true,
-            End::Skipped => site.full.load(Ordering::Relaxed),
+            End::Skipped => !site.may_have_room(operation),
             End::Made(_) | End::Vanished | End::Failed(_) => false,
         };
-        let unmade = batch.iter().zip(&outcomes).filter(|(_, outcome)| without_room(&outcome.done.end));
+        let unmade =
+            batch.iter().zip(&outcomes).filter(|(each, outcome)| without_room(each, &outcome.done.end));
         left.extend(unmade.map(|(operation, _)| *operation));
         record(outcomes)
     };

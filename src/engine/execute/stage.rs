@@ -141,8 +141,8 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         operation: &Operation,
         arena: &mut Arena,
     ) -> Result<Prepared<R::Folder>, End> {
-        let full = self.site.full.load(Ordering::Relaxed);
-        if self.site.cancel.requested() || (full && operation.verb != Verb::Metadata) {
+        let room = operation.verb == Verb::Metadata || self.site.may_have_room(operation);
+        if self.site.cancel.requested() || !room {
             return Err(End::Skipped);
         }
         let folder =
@@ -403,11 +403,20 @@ impl<S: Store, R: Store> Site<'_, S, R> {
     /// not try; but a large file that does not fit says nothing of the small ones.
     pub(super) fn failure(&self, operation: &Operation, fault: &Fault) -> End {
         let problem = Problem::replica(&operation.path, fault.action, &fault.error);
-        if fault.is_lack_of_room() && operation.bytes() <= SMALL {
-            self.full.store(true, Ordering::Relaxed);
-            return End::Full(problem);
+        if !fault.is_lack_of_room() {
+            return End::Failed(problem);
         }
-        End::Failed(problem)
+        if operation.bytes() <= SMALL {
+            self.full.store(true, Ordering::Relaxed);
+        } else {
+            self.no_room_from.fetch_min(operation.bytes(), Ordering::Relaxed);
+        }
+        End::Full(problem)
+    }
+
+    /// Whether no operation of this size has met a lack of room yet.
+    pub(super) fn may_have_room(&self, operation: &Operation) -> bool {
+        !self.full.load(Ordering::Relaxed) && operation.bytes() < self.no_room_from.load(Ordering::Relaxed)
     }
 
     /// Remembers, for one warning a run each, that the replica could not hold a time, or that set-id

@@ -1,0 +1,72 @@
+//! An error from every system call, once and for good: no panic, no hang, no torn file, no step the
+//! exit code does not tell of, and the next run puts everything right.
+//!
+//! `TWINFOLD_TEST_FULL=1` tries every call and error; without it a sample is tried.
+
+#![expect(clippy::print_stderr, reason = "says how much was tried")]
+
+mod common;
+
+use common::inject::{self, CALLS, Fault, READS};
+use common::program::Output;
+use common::sweep::{Scenario, Sweep, is_full, places};
+
+const ERRORS: [&str; 3] = ["EIO", "ENOSPC", "EACCES"];
+
+fn sweep(scenario: Scenario, calls: &[&str]) {
+    if !inject::possible() {
+        return;
+    }
+    let mut sweep = Sweep::new(scenario);
+    let (mut tried, mut failed) = (0, 0);
+    for (index, (call, most)) in sweep.calls(calls).into_iter().enumerate() {
+        let step = (most / 2).clamp(1, 40);
+        for number in places(&call, most, step) {
+            for (which, error) in ERRORS.into_iter().enumerate() {
+                for (sticky, fault) in [Fault::Once(error), Fault::Sticky(error)].into_iter().enumerate() {
+                    // One of the six in turn, where only a sample is wanted.
+                    let turn = index + usize::try_from(number).unwrap_or_default();
+                    if !is_full() && turn % 6 != which * 2 + sticky {
+                        continue;
+                    }
+                    let what = format!("{scenario:?}, {call} {number} {fault:?}");
+                    let output = sweep.disturb(&call, number, fault);
+                    check_end(&sweep, &output, &what);
+                    tried += 1;
+                    failed += u32::from(output.code != 0);
+                    sweep.check_whole(&what);
+                    sweep.converge(&what);
+                }
+            }
+        }
+    }
+    assert!(failed > 0, "no error was ever met");
+    eprintln!("{scenario:?}: {tried} faults, {failed} runs ended with a code other than 0");
+}
+
+/// Fails where a run ended in another way than it should.
+fn check_end(sweep: &Sweep, output: &Output, what: &str) {
+    assert!(!output.stderr.contains("panicked"), "{what}: {output:?}");
+    match output.code {
+        0 => sweep.check_in_step(what),
+        // What the dynamic loader cannot open ends the program before it begins.
+        127 => {}
+        1 | 2 | 3 | 5 => assert!(!output.stderr.is_empty(), "{what}: code {} without a word", output.code),
+        code => panic!("{what}: exit code {code}: {output:?}"),
+    }
+}
+
+#[test]
+fn a_first_run_that_meets_any_error_is_whole_and_finished_by_the_next() {
+    sweep(Scenario::First, &CALLS);
+}
+
+#[test]
+fn an_update_that_meets_any_error_is_whole_and_finished_by_the_next() {
+    sweep(Scenario::Update, &CALLS);
+}
+
+#[test]
+fn an_update_that_cannot_read_something_deletes_nothing_for_it() {
+    sweep(Scenario::Update, &READS);
+}
