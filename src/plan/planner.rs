@@ -70,6 +70,8 @@ pub struct Planner<'r> {
     trail: Vec<Arc<FolderTask>>,
     folders: BTreeMap<EntryPath, Arc<FolderTask>>,
     links: Links,
+    /// What would have made way for a folder of the source that could not be listed.
+    stays: HashSet<EntryPath>,
 }
 
 /// What a planner comes to.
@@ -94,6 +96,7 @@ impl<'r> Planner<'r> {
             trail: Vec::new(),
             folders: BTreeMap::new(),
             links: Links::default(),
+            stays: HashSet::new(),
         }
     }
 
@@ -111,6 +114,9 @@ impl<'r> Planner<'r> {
         if let (true, Some(Seen::Foreign(source))) = (joined.path.is_folder(), &joined.source) {
             // The mount point is part of the tree, as a folder with nothing in it.
             joined.source = Some(Seen::Present(*source));
+        }
+        if let Some(Seen::Unlisted(..) | Seen::Vanished) = &joined.source {
+            self.stays.insert(joined.path.other_kind());
         }
         self.follow(&joined);
         match decide(&joined, None, self.rules) {
@@ -169,6 +175,8 @@ impl<'r> Planner<'r> {
         plan.links.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         plan.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         plan.problems.sort_by(|a, b| a.path.cmp(&b.path));
+        // The old goes when the new can come.
+        plan.deletes.retain(|delete| !self.stays.contains(&delete.path));
         let deletes = &plan.deletes;
         let makes_way =
             |path: &EntryPath| deletes.binary_search_by(|delete| delete.path.cmp(&path.other_kind())).is_ok();

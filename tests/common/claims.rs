@@ -61,10 +61,11 @@ fn copy(mirror: &Mirror) -> Option<std::path::PathBuf> {
     for entry in fs::read_dir(&mirror.state).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        if name.ends_with(".db") || name.ends_with(".db-wal") || name.ends_with(".db-journal") {
+        let rest = name.split_once(".db").map(|(_, rest)| rest);
+        if matches!(rest, Some("" | "-wal" | "-journal")) {
             fs::copy(entry.path(), to.join(&name)).unwrap();
         }
-        if name.ends_with(".db") {
+        if rest == Some("") {
             manifest = Some(to.join(&name));
         }
     }

@@ -37,7 +37,7 @@ pub fn plant(source: &Path, version: u32) {
     // New content: of the same size, of another size, from nothing, to nothing, and large.
     write(at("a/same-size"), text("a/same-size", version, 700));
     write(at("a/grows"), text("a/grows", version, 100 * usize::try_from(version % 90).unwrap_or(0)));
-    write(at("b/empty-or-not"), if version % 2 == 0 { Vec::new() } else { text("b", version, 90) });
+    write(at("b/empty-or-not"), if version.is_multiple_of(2) { Vec::new() } else { text("b", version, 90) });
     if version % 5 == 2 {
         write(at("b/large"), text("b/large", version, LARGE));
     }
@@ -71,7 +71,7 @@ pub fn plant(source: &Path, version: u32) {
     }
     // Metadata only.
     set_mtime(at("a/touched"), 1_000_000_000 + i64::from(version), 7);
-    chmod(at("a/mode"), if version % 2 == 0 { 0o640 } else { 0o755 });
+    chmod(at("a/mode"), if version.is_multiple_of(2) { 0o640 } else { 0o755 });
     if is_root() {
         chown(at("a/owner"), Some(1000 + version % 2), Some(1000)).unwrap();
     }
@@ -139,6 +139,8 @@ impl Allowed {
 /// Whether a path is, or lies below, what the program has not given its final name.
 pub fn is_temporary(path: &Path) -> bool {
     path.iter().any(|name| {
-        name.to_str().is_some_and(|name| name.starts_with(".twinfold-") && name.ends_with(".tmp"))
+        name.to_str().is_some_and(|name| {
+            name.strip_prefix(".twinfold-").is_some_and(|rest| rest.strip_suffix(".tmp").is_some())
+        })
     })
 }
