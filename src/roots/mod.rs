@@ -6,7 +6,7 @@ mod apart;
 pub use anchor::{Anchor, Anchors, check_cradle, check_marker};
 
 use crate::config::paths::{PathError, resolve};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs;
@@ -106,11 +106,21 @@ pub fn open_replica(roots: &RootPaths) -> Result<Option<OwnedFd>, RootError> {
     }
 }
 
-/// Makes the replica's root, for its owner only until its metadata is mirrored.
+/// Makes the replica's root, for its owner only until its metadata is mirrored. It is made to last at
+/// once: a power cut that took it away from under rows about it would look like an unmounted replica.
 pub fn make_replica(roots: &RootPaths) -> Result<(), RootError> {
+    let failed = |error: Errno| unavailable("replica", &roots.replica, &error.into());
     match mkdirat(CWD, &roots.replica, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(unavailable("replica", &roots.replica, &error.into())),
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    }
+    // Whoever may make a folder there need not be allowed to list it: then it lasts as the system likes.
+    let Ok(parent) = open("replica", roots.replica.parent().unwrap_or(Path::new("/"))) else { return Ok(()) };
+    match fsync(&parent) {
+        // A file system that has nothing to make durable says so.
+        Ok(()) | Err(Errno::INVAL | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(failed(error)),
     }
 }
 
