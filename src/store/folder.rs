@@ -11,7 +11,7 @@ use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, linkat, mkdirat, mknodat, openat, readlinkat,
     renameat, renameat_with, statat, symlinkat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
@@ -125,7 +125,7 @@ impl Folder for LocalFolder {
         let mut flags = plain | OFlags::NOATIME;
         let mut tries = 0;
         let handle = loop {
-            match openat(&self.handle, os(name), flags, Mode::empty()) {
+            match retry_on_intr(|| openat(&self.handle, os(name), flags, Mode::empty())) {
                 // Only the owner may leave the access time alone.
                 Err(Errno::PERM) if flags != plain => flags = plain,
                 Err(Errno::AGAIN) if tries < LEASE_TRIES => {
@@ -149,8 +149,8 @@ impl Folder for LocalFolder {
     fn stage_file(&self, temporary: &TemporaryName) -> Result<File, Fault> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let handle =
-            openat(&self.handle, os(temporary.as_bytes()), flags, mode).during("make a temporary for")?;
+        let handle = retry_on_intr(|| openat(&self.handle, os(temporary.as_bytes()), flags, mode))
+            .during("make a temporary for")?;
         Ok(File::from(handle))
     }
 

@@ -2,7 +2,7 @@
 
 use super::stat::look_at_open;
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,7 +40,8 @@ pub(super) fn open_beneath(
     mounts: Mounts,
 ) -> io::Result<OwnedFd> {
     if path.is_empty() {
-        return Ok(openat(root, ".", flags | OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty())?);
+        let flags = flags | OFlags::CLOEXEC | OFlags::DIRECTORY;
+        return Ok(retry_on_intr(|| openat(root, ".", flags, Mode::empty()))?);
     }
     let mut held: Option<OwnedFd> = None;
     let mut rest = path;
@@ -62,7 +63,7 @@ fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, mounts: Mounts) 
     }
     let mut tries = 0;
     while !OPENAT2_REFUSED.load(Ordering::Relaxed) {
-        match openat2(from, os(path), flags, Mode::empty(), resolve) {
+        match retry_on_intr(|| openat2(from, os(path), flags, Mode::empty(), resolve)) {
             Err(Errno::AGAIN) if tries < RACED_LOOKUPS => tries += 1,
             // Kernels before 5.6 and some sandboxes do not have it.
             Err(Errno::NOSYS | Errno::PERM) => OPENAT2_REFUSED.store(true, Ordering::Relaxed),
@@ -113,7 +114,8 @@ fn open_by_component(
         let from = held.as_ref().map_or(from, AsFd::as_fd);
         let last = components.peek().is_none();
         let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = openat(from, os(name), if last { flags } else { way }, Mode::empty())?;
+        let flags = if last { flags } else { way };
+        let opened = retry_on_intr(|| openat(from, os(name), flags, Mode::empty()))?;
         if mounts == Mounts::Stay && look_at_open(opened.as_fd(), fstat(from)?.st_dev)?.1 {
             return Err(mounted());
         }

@@ -8,6 +8,7 @@ use super::{During, Fault, Store, Writes};
 use crate::cancel::Cancel;
 use crate::model::EntryPath;
 use rustix::fs::{Mode, OFlags, fstat, openat, syncfs};
+use rustix::io::retry_on_intr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -110,7 +111,7 @@ impl Store for LocalStore {
 
 fn open_to_sync(folder: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(folder, ".", flags, Mode::empty()).during("open the folder to write below")
+    retry_on_intr(|| openat(folder, ".", flags, Mode::empty())).during("open the folder to write below")
 }
 
 /// Handles that were opened before the first write, one on each file system that was met until then.

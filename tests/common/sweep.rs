@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// What an independent witness compares. Hard links, ACLs and attributes join in as the mirror learns
 /// to keep them.
-const WITNESS: &str = "-an";
+const WITNESS: &str = "-anAX";
 
 /// No run on a small tree takes so long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(30);

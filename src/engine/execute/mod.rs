@@ -137,11 +137,16 @@ pub fn execute<S: Store, R: Store>(
     monitor.phase(Phase::Delete, Some(Amount { entries: deletes, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);
     deletes::carry_out(site, plan, &asides, &mut |dones| settle(dones, manifest, tally, monitor))?;
-    if !left.is_empty() && tally.of(Verb::Delete) > deleted {
-        // The deletes made room. What would have displaced something waits for the next run: its
-        // deletes were kept back.
-        site.full.store(false, Ordering::Relaxed);
+    let freed = tally.of(Verb::Delete) > deleted;
+    if freed {
         site.no_room_from.store(u64::MAX, Ordering::Relaxed);
+    }
+    let given_back = site.no_room_from.load(Ordering::Relaxed) != u64::MAX;
+    if !left.is_empty() && (freed || given_back) {
+        // The deletes made room, or a large file that did not fit has given back what it took from
+        // small ones. What would have displaced something waits for the next run: its deletes were
+        // kept back.
+        site.full.store(false, Ordering::Relaxed);
         let (again, waiting): (Vec<&Operation>, Vec<_>) =
             left.into_iter().partition(|operation| !operation.displaces);
         left = bring_over(site, &again, &none, workers, &mut |outcomes| {

@@ -1,0 +1,122 @@
+//! Signals at any moment: calls that they interrupt are made again, a request to stop is quick, a
+//! second one is at once.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what cannot be prepared fails the test")]
+
+mod common;
+
+use common::inject::{self, Fault};
+use common::program::{start, wait_until};
+use common::sweep::{Scenario, Sweep};
+use common::tree::{Tree, write};
+use common::versions::Allowed;
+use common::{Mirror, claims};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+#[test]
+fn calls_that_a_signal_interrupts_are_made_again() {
+    if !inject::possible() {
+        return;
+    }
+    let mut sweep = Sweep::new(Scenario::Update);
+    for call in ["openat2", "openat", "read", "write"] {
+        for number in [14, 21] {
+            let what = format!("{call} {number}");
+            let output = sweep.disturb(call, number, Fault::Once("EINTR"));
+            assert_eq!(output.code, 0, "{what}: {output:?}");
+            sweep.check_in_step(&what);
+        }
+    }
+}
+
+#[test]
+fn a_storm_of_signals_with_a_handler_disturbs_nothing() {
+    let mirror = Mirror::new();
+    for number in 0..400 {
+        write(mirror.in_source(format!("{}/{number}", number % 9)), vec![b'x'; 3000]);
+    }
+    let mut run = start(mirror.once(&[]));
+    // It is ready for them once it has the lock.
+    wait_until("it has begun", || fs::read_dir(&mirror.state).unwrap().count() > 1);
+    let mut sent = 0;
+    while run.is_running() {
+        // The one signal besides those that stop it for which it has a handler.
+        run.signal(Signal::XFSZ);
+        sent += 1;
+        sleep(Duration::from_micros(50));
+    }
+    let output = run.wait().expect(0);
+    assert_eq!(output.stderr, "");
+    mirror.assert_in_step();
+    eprintln!("{sent} signals");
+    assert!(sent > 10);
+}
+
+#[test]
+fn a_request_to_stop_in_the_first_instants_does_no_harm() {
+    let mirror = Mirror::new();
+    for number in 0..100 {
+        write(mirror.in_source(format!("{}/{number}", number % 9)), "content");
+    }
+    let allowed = Allowed::between(&Tree(BTreeMap::new()), &Tree::of(&mirror.source));
+    let mut ended = BTreeMap::new();
+    for delay_ms in 0..25 {
+        let run = start(mirror.once(&[]));
+        sleep(Duration::from_millis(delay_ms));
+        run.signal(Signal::TERM);
+        let (output, took) = run.wait_for(Duration::from_secs(20));
+        // 143: before there was anybody to hear of it, and before anything was done.
+        assert!([0, 130, 143].contains(&output.code), "after {delay_ms} ms: {output:?}");
+        assert!(took < Duration::from_secs(2), "after {delay_ms} ms it took {took:?}");
+        *ended.entry(output.code).or_insert(0) += 1;
+        allowed.check(&mirror.replica, "a request to stop");
+        claims::check(&mirror, "a request to stop");
+    }
+    eprintln!("{ended:?}");
+    mirror.sync();
+}
+
+#[test]
+fn a_request_to_stop_ends_a_large_copy_within_two_seconds() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("large"), vec![b'x'; 200 << 20]);
+    let run = start(mirror.once(&[]));
+    let copying = || {
+        let begun = fs::read_dir(&mirror.replica).into_iter().flatten().flatten();
+        begun.filter_map(|entry| entry.metadata().ok()).any(|found| found.len() > 4 << 20)
+    };
+    wait_until("it copies", copying);
+    run.signal(Signal::TERM);
+    let (output, took) = run.wait_for(Duration::from_secs(30));
+    let output = output.expect(130);
+    assert!(took < Duration::from_secs(2), "it took {took:?}");
+    assert!(Tree::of(&mirror.replica).names().len() == 1, "something is left: {output:?}");
+}
+
+#[test]
+fn a_second_request_ends_it_at_once() {
+    let mirror = Mirror::new();
+    // One chunk, which keeps a worker busy for long: the program of the tests is not optimised.
+    mirror.write_config("home/twinfold/config.toml", "hashing_file_chunk_size = \"128MiB\"\n");
+    write(mirror.in_source("large"), vec![b'x'; 128 << 20]);
+    let run = start(mirror.once(&[]));
+    let written = || {
+        let entries = fs::read_dir(&mirror.replica).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.metadata().ok()).any(|found| found.len() == 128 << 20)
+    };
+    wait_until("a chunk is written", written);
+    for _ in 0..2 {
+        run.signal(Signal::TERM);
+        sleep(Duration::from_millis(200));
+    }
+    let (output, took) = run.wait_for(Duration::from_secs(60));
+    output.expect(130);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(!mirror.in_replica("large").exists());
+    write(mirror.in_source("large"), "small now");
+    mirror.sync();
+}
