@@ -15,13 +15,11 @@ mod common;
 use common::disk::{Disk, does};
 use common::program::start;
 use common::sweep::is_full;
-use common::tree::{Tree, mkdir, remove, write};
+use common::tree::{Tree, chmod, mkdir, remove, write};
 use common::versions::{Allowed, plant};
 use common::{Mirror, claims, settle};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -90,7 +88,7 @@ impl Powered {
         remove(&self.mirror.replica);
         remove(&self.mirror.state);
         mkdir(&self.mirror.state);
-        fs::set_permissions(&self.mirror.state, fs::Permissions::from_mode(0o700)).unwrap();
+        chmod(&self.mirror.state, 0o700);
         self.keep();
     }
 

@@ -18,9 +18,20 @@ use crate::signals;
 use args::{Cli, Command};
 use clap::Parser;
 use std::ffi::OsString;
+use std::panic::{UnwindSafe, catch_unwind};
+
+/// What [`run`] returns; where that panics, in whatever thread, the code of a run that could not be. The
+/// panic's own message is on stderr already.
+pub fn run_guarded(arguments: impl IntoIterator<Item = OsString> + UnwindSafe) -> u8 {
+    guarded(|| run(arguments))
+}
+
+fn guarded(work: impl FnOnce() -> u8 + UnwindSafe) -> u8 {
+    catch_unwind(work).unwrap_or(ExitCode::Fatal.number())
+}
 
 /// Runs the program with these arguments (the program's own name first) and returns its exit code.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -53,4 +64,15 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Error> {
 
 fn report(error: &Error) {
     output::diagnose("error", &error.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_exit_code_1() {
+        assert_eq!(guarded(|| panic!("told to")), 1);
+        assert_eq!(guarded(|| 3), 3);
+    }
 }

@@ -40,7 +40,7 @@ pub fn walk<'scope, 'env>(
             let walker = Builder::new().name(format!("walk of the {side}"));
             // Not joined: the scope waits for it, and passes its panic on.
             walker
-                .spawn_scoped(scope, move || produce(store, cancel, &sender))
+                .spawn_scoped(scope, move || produce(store.walk(cancel), cancel, &sender))
                 .map_err(|error| Error::Threads(error.to_string()))?;
         }
         // The channel has room: it is new.
@@ -50,8 +50,7 @@ pub fn walk<'scope, 'env>(
 }
 
 /// A failed send means that the join has ended already, so the walk may as well.
-fn produce(store: &LocalStore, cancel: &Cancel, sender: &Sender<Message>) {
-    let mut walk = store.walk(cancel);
+fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Sender<Message>) {
     let Some(root) = walk.next() else {
         let _ = sender.send(Message::RootLost("it is gone".to_owned()));
         return;
@@ -110,5 +109,59 @@ impl Iterator for EntryStream<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EntryPath;
+    use crate::plan::join::Join;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    fn root() -> Entry {
+        let here = std::fs::File::open(".").unwrap();
+        let stat = crate::store::stat_of(&here).unwrap();
+        Entry { path: EntryPath::root(), seen: Seen::Present(stat) }
+    }
+
+    fn stream(receiver: Receiver<Message>, side: Side, cancel: &Cancel) -> EntryStream<'_> {
+        EntryStream { side, cancel, receiver, chunk: Vec::new().into_iter(), ended: false }
+    }
+
+    #[test]
+    fn a_walker_that_panics_breaks_the_walk_off_and_its_panic_comes_out() {
+        let (told, hear) = channel();
+        std::thread::spawn(move || {
+            let cancel = &Cancel::new();
+            let mut ends = Vec::new();
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                std::thread::scope(|scope| {
+                    let (ours, source) = bounded(CHUNKS);
+                    let (theirs, replica) = bounded(CHUNKS);
+                    // The source's walker goes on for ever, the replica's panics after its first chunk.
+                    let endless = std::iter::repeat_with(root);
+                    let breaking = (0..=CHUNK).map(|number| {
+                        assert!(number < CHUNK, "the walker was told to panic");
+                        root()
+                    });
+                    scope.spawn(move || produce(endless, cancel, &ours));
+                    scope.spawn(move || produce(breaking, cancel, &theirs));
+                    let rows = std::iter::empty::<Result<crate::model::Record, Error>>();
+                    let source = stream(source, Side::Source, cancel).take(1);
+                    let join = Join::new(source, stream(replica, Side::Replica, cancel).skip(CHUNK), rows);
+                    match join {
+                        Ok(join) => ends.extend(join.filter_map(Result::err)),
+                        Err(end) => ends.push(end),
+                    }
+                });
+            }));
+            told.send((result.is_err(), ends)).unwrap();
+        });
+        let (panicked, ends) = hear.recv_timeout(Duration::from_secs(20)).expect("it hangs");
+        assert!(panicked, "the panic was lost");
+        assert!(matches!(ends[..], [Error::WalkBroken(Side::Replica), ..]), "{ends:?}");
     }
 }

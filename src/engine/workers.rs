@@ -99,3 +99,68 @@ impl<'scope, R: Send + 'scope> Window<'_, 'scope, R> {
         if self.receiver.is_empty() { None } else { self.next() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc::channel;
+
+    /// Whether the panic of one piece of work in twenty came out; fails where it hangs.
+    fn one_of_twenty_panics(take: impl Fn(&mut Window<'_, '_, u32>) + Send + 'static) -> bool {
+        let (told, hear) = channel();
+        thread::spawn(move || {
+            let workers = Workers::new(2).unwrap();
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                workers.within(|window| {
+                    for number in 0..20 {
+                        while window.is_full() {
+                            window.next();
+                        }
+                        window.submit(move || {
+                            assert!(number != 2, "the worker was told to panic");
+                            number
+                        });
+                    }
+                    take(window);
+                });
+            }));
+            // The pool is as good as before.
+            workers.within(|window| {
+                window.submit(|| 7);
+                assert_eq!(window.next(), Some(7));
+            });
+            told.send(result.is_err()).unwrap();
+        });
+        hear.recv_timeout(Duration::from_secs(20)).expect("it hangs")
+    }
+
+    #[test]
+    fn a_panic_in_a_worker_comes_out_where_its_outcome_is_awaited_and_hangs_nobody() {
+        assert!(one_of_twenty_panics(|window| while window.next().is_some() {}));
+        assert!(one_of_twenty_panics(|window| {
+            while !window.is_idle() {
+                window.next_within(Duration::from_millis(10));
+            }
+        }));
+    }
+
+    #[test]
+    fn a_panic_of_who_hands_out_work_waits_for_what_is_out() {
+        let done = AtomicU32::new(0);
+        let workers = Workers::new(2).unwrap();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            workers.within(|window: &mut Window<'_, '_, ()>| {
+                for _ in 0..4 {
+                    window.submit(|| {
+                        thread::sleep(Duration::from_millis(20));
+                        done.fetch_add(1, Ordering::SeqCst);
+                    });
+                }
+                panic!("whoever leads was told to panic");
+            });
+        }));
+        assert!(result.is_err());
+        assert_eq!(done.into_inner(), 4);
+    }
+}
