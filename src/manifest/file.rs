@@ -54,6 +54,15 @@ pub(super) fn inspect(path: &Path) -> Result<Header, ManifestError> {
     Ok(Header::Manifest)
 }
 
+/// Fails where the file may not be written. SQLite would open it for reading instead, and leave a log
+/// beside it that may not be written either, also not when the file may be again.
+pub(super) fn check_writable(path: &Path) -> Result<(), ManifestError> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty())
+        .map(drop)
+        .map_err(|error| ManifestError::io("write to", path, error))
+}
+
 /// `path` with `suffix` added to its name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);

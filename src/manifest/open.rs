@@ -158,6 +158,7 @@ fn flags() -> OpenFlags {
 
 fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
     let failed = || sqlite("open", path);
+    file::check_writable(path)?;
     let connection = Connection::open_with_flags(path, flags()).map_err(failed())?;
     connection.busy_timeout(BUSY).map_err(failed())?;
     check_job(&connection, path, roots)?;
