@@ -1,7 +1,7 @@
 //! Limits of the process and of what it writes to: descriptors, file size, memory, inodes, its log,
 //! its manifest, its standard output.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what cannot be prepared fails the test")]
+#![expect(clippy::print_stderr, clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
 
 mod common;
 
@@ -12,6 +12,7 @@ use common::versions::{Allowed, is_temporary, plant};
 use common::{Mirror, claims, settle};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -125,10 +126,7 @@ fn many_large_files_that_find_no_room_are_one_message() {
     let Some(_disk) = mount(&["-t", "tmpfs", "-o", "size=1m", "none"], &disk) else { return };
     mirror.replica = disk.join("replica");
     for number in 0..30 {
-        let file = mirror.in_source(format!("large-{number:02}"));
-        write(&file, "");
-        fs::File::options().write(true).open(&file).unwrap().set_len(2 << 20).unwrap();
-        fs::write(&file, vec![1; (1 << 20) + 500]).unwrap();
+        write(mirror.in_source(format!("large-{number:02}")), vec![1; (1 << 20) + 500]);
     }
     write(mirror.in_source("small"), "small");
     let run = mirror.run(&[]).expect(3).says("30 entries were not brought over");
@@ -160,8 +158,8 @@ fn the_mirror_is_made_whoever_listens() {
 fn full_disk(mirror: &Mirror, name: &str, size: &str) -> Option<Mounted> {
     let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "none"], &mirror.path(name))?;
     chmod(&mounted.0, 0o700);
-    let filled = fs::write(mounted.0.join("filler"), vec![0; 10 << 20]);
-    assert!(filled.is_err(), "it has room for the filler");
+    let filler = fs::File::create(mounted.0.join("filler")).unwrap().write_all(&vec![0; 10 << 20]);
+    assert!(filler.is_err(), "it has room for the filler");
     Some(mounted)
 }
 
@@ -212,4 +210,21 @@ fn a_manifest_that_grows_beyond_its_disk_stops_the_run_and_what_was_done_counts(
     mirror.assert_in_step();
     eprintln!("{done} were there when the manifest's disk was full");
     mkdir(&mirror.state);
+}
+
+#[test]
+fn a_log_that_cannot_be_rolled_is_no_end_of_the_run() {
+    for script in ["exec \"$@\"", "exec \"$@\" >/dev/full", "exec \"$@\" >&-"] {
+        let mirror = Mirror::new();
+        plant(&mirror.source, 1);
+        mirror.write_config("home/twinfold/config.toml", "[log]\nmax_size = \"100\"\nkeep = 1\n");
+        write(mirror.path("home/log"), vec![b'x'; 5000]);
+        chmod(mirror.path("home/log"), 0o600);
+        // In the way of the rolled log's name, where nothing can be renamed to.
+        write(mirror.path("home/log.1/inside"), "");
+        let run = by_shell(&mirror, script, &["--log-file", "home/log"]);
+        assert_eq!(run.code, 0, "{script}: {run:?}");
+        assert!(!run.stderr.contains("panicked") && run.stderr.contains("the log"), "{script}: {run:?}");
+        mirror.assert_in_step();
+    }
 }

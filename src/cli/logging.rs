@@ -1,6 +1,7 @@
 //! The log: log4rs, configured from our own settings; rolled by size, text or JSON.
 
 use super::output;
+use super::rolling::Roller;
 use crate::clock;
 use crate::config::ConfigError;
 use crate::config::file::{LogFormat, LogLevel};
@@ -13,8 +14,6 @@ use log::{LevelFilter, Record};
 use log4rs::append::console::{ConsoleAppender, Target};
 use log4rs::append::rolling_file::RollingFileAppender;
 use log4rs::append::rolling_file::policy::compound::CompoundPolicy;
-use log4rs::append::rolling_file::policy::compound::roll::delete::DeleteRoller;
-use log4rs::append::rolling_file::policy::compound::roll::fixed_window::FixedWindowRoller;
 use log4rs::append::rolling_file::policy::compound::trigger::size::SizeTrigger;
 use log4rs::config::{Appender, Config, Root};
 use log4rs::encode::{Encode, Write};
@@ -47,15 +46,7 @@ pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<(), E
     let text = plain_text(path)?;
     let refused = |why: String| Error::Config(ConfigError::Invalid(format!("cannot log to {text}: {why}")));
     let trigger = Box::new(SizeTrigger::new(settings.max_bytes));
-    let policy = if settings.keep == 0 {
-        CompoundPolicy::new(trigger, Box::new(DeleteRoller::new()))
-    } else {
-        let roller = FixedWindowRoller::builder()
-            .base(1)
-            .build(&format!("{text}.{{}}"), settings.keep)
-            .map_err(|error| refused(error.to_string()))?;
-        CompoundPolicy::new(trigger, Box::new(roller))
-    };
+    let policy = CompoundPolicy::new(trigger, Box::new(Roller { keep: settings.keep }));
     let file = RollingFileAppender::builder()
         .encoder(Box::new(Lines { format: settings.format }))
         .build(path, Box::new(policy))
@@ -123,8 +114,8 @@ fn prepare_file(path: &Path) -> Result<(), Error> {
 
 /// log4rs takes its path as text and expands `$ENV{...}` in it: what would not survive is refused.
 fn plain_text(path: &Path) -> Result<&str, Error> {
-    path.to_str().filter(|text| !text.contains("$ENV{") && !text.contains("{}")).ok_or_else(|| {
-        let message = format!("the log's path {} must be UTF-8, without $ENV{{ and {{}}", path.display());
+    path.to_str().filter(|text| !text.contains("$ENV{")).ok_or_else(|| {
+        let message = format!("the log's path {} must be UTF-8, without $ENV{{", path.display());
         ConfigError::Invalid(message).into()
     })
 }

@@ -8,6 +8,7 @@ mod logging;
 mod output;
 mod progress;
 mod rebuild;
+mod rolling;
 mod status;
 mod status_lines;
 mod sync;

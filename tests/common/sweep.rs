@@ -138,6 +138,6 @@ pub fn witness(source: &Path, replica: &Path, what: &str) {
 /// call so that the samples differ.
 pub fn places(call: &str, last: u32, step: u32) -> impl Iterator<Item = u32> {
     let step = if is_full() { 1 } else { step };
-    let offset = u32::try_from(call.len()).unwrap_or_default() % step;
-    (1..=last).filter(move |number| number % step == offset % step)
+    let first = 1 + u32::try_from(call.len()).unwrap_or_default() % step;
+    (first..=last).step_by(step as usize)
 }
