@@ -4,7 +4,7 @@
 //! stale lock file is no lock. The file's content only names the holder for messages.
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::BorrowedFd;
@@ -55,7 +55,8 @@ impl RunLock {
         let path = path_for(manifest);
         let fault = |error: io::Error| LockError::Io { path: path.clone(), error };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| fault(e.into()))?;
+        let handle = retry_on_intr(|| openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR))
+            .map_err(|e| fault(e.into()))?;
         let mut file = File::from(handle);
         for attempt in 1.. {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -18,6 +18,7 @@ use log4rs::append::rolling_file::policy::compound::trigger::size::SizeTrigger;
 use log4rs::config::{Appender, Config, Root};
 use log4rs::encode::{Encode, Write};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::retry_on_intr;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,7 +96,7 @@ fn prepare_file(path: &Path) -> Result<(), Error> {
         | OFlags::NOFOLLOW
         | OFlags::NONBLOCK
         | OFlags::CLOEXEC;
-    let opened = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).and_then(fstat);
+    let opened = retry_on_intr(|| openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)).and_then(fstat);
     if opened.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) != FileType::RegularFile) {
         // Rolling renames it: a device or pipe would be taken away from everybody.
         let message =

@@ -5,6 +5,7 @@ use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number}
 use crate::model::Preserve;
 use crate::plan::gate::MaxDelete;
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 use serde::{Deserialize, Deserializer};
 use std::fs::File;
 use std::io::Read;
@@ -213,7 +214,9 @@ impl ConfigFile {
         let refused = |cause| Err(ConfigError::Refused { path: path.to_owned(), cause });
         let resolved = super::paths::resolve(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(CWD, &resolved, flags, Mode::empty()).map_err(|e| read(e.into()))?);
+        let file = File::from(
+            retry_on_intr(|| openat(CWD, &resolved, flags, Mode::empty())).map_err(|e| read(e.into()))?,
+        );
         let metadata = file.metadata().map_err(read)?;
         if !metadata.is_file() {
             return refused("it is not a regular file");

@@ -3,7 +3,7 @@
 use super::error::ManifestError;
 use super::schema::{APPLICATION_ID, CURRENT};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, statat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +27,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 /// Reads the header without SQLite, which would already write beside a file that is not ours.
 pub(super) fn inspect(path: &Path) -> Result<Header, ManifestError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let handle = match openat(CWD, path, flags, Mode::empty()) {
+    let handle = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
         Ok(handle) => handle,
         Err(Errno::NOENT) => return Ok(Header::Absent),
         Err(error) => return Err(ManifestError::io("open", path, error)),
@@ -58,7 +58,7 @@ pub(super) fn inspect(path: &Path) -> Result<Header, ManifestError> {
 /// beside it that may not be written either, also not when the file may be again.
 pub(super) fn check_writable(path: &Path) -> Result<(), ManifestError> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty())
+    retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))
         .map(drop)
         .map_err(|error| ManifestError::io("write to", path, error))
 }
@@ -74,7 +74,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn create_empty(path: &Path) -> Result<(), ManifestError> {
     remove(path)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)
+    retry_on_intr(|| openat(CWD, path, flags, Mode::RUSR | Mode::WUSR))
         .map(drop)
         .map_err(|error| ManifestError::io("create", path, error))
 }

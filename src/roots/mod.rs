@@ -7,7 +7,7 @@ pub use anchor::{Anchor, Anchors, check_cradle, check_marker};
 
 use crate::config::paths::{PathError, resolve};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, mkdirat, openat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -133,7 +133,8 @@ pub fn unmake_replica(roots: &RootPaths) {
 fn open(side: &str, path: &Path) -> Result<OwnedFd, RootError> {
     // The path has just been resolved: a link at its end now was swapped in.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(|error| unavailable(side, path, &error.into()))
+    retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))
+        .map_err(|error| unavailable(side, path, &error.into()))
 }
 
 fn check_folder(side: &str, path: &Path) -> Result<(), RootError> {

@@ -115,7 +115,7 @@ impl Folder for LocalFolder {
 
     fn attributes(&self, name: &[u8], scope: Scope) -> Result<(Stat, Attributes), Fault> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = openat(&self.handle, os(name), flags, Mode::empty()).during("open")?;
+        let handle = retry_on_intr(|| openat(&self.handle, os(name), flags, Mode::empty())).during("open")?;
         let stat = convert(&fstat(&handle).during("look at")?);
         Ok((stat, attributes::read(Object::Place(handle.as_fd()), scope)?))
     }

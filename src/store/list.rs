@@ -50,6 +50,9 @@ pub(super) fn list(
     Ok(Listing { stat, mounted, entries })
 }
 
+/// How often a listing that a signal interrupts before its first name is begun again.
+const INTERRUPTIONS: u32 = 8;
+
 /// Whether nobody but this user and root can change what names in this folder stand for.
 fn is_private(stat: &Stat) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
@@ -75,7 +78,10 @@ fn for_each_name(
     }
     let itself = format!("/proc/self/fd/{}/", handle.as_raw_fd());
     let mut listed_any = false;
-    for entry in WalkDir::new(&itself).min_depth(1).max_depth(1) {
+    let mut interruptions = 0;
+    let open = || WalkDir::new(&itself).min_depth(1).max_depth(1).into_iter();
+    let mut names = open();
+    while let Some(entry) = names.next() {
         match entry {
             Ok(entry) => {
                 listed_any = true;
@@ -86,6 +92,12 @@ fn for_each_name(
                 let error = io::Error::from(error);
                 if !listed_any && depth == 0 && error.kind() == io::ErrorKind::NotFound {
                     return read_directly(handle, each);
+                }
+                if !listed_any && error.kind() == io::ErrorKind::Interrupted && interruptions < INTERRUPTIONS
+                {
+                    interruptions += 1;
+                    names = open();
+                    continue;
                 }
                 return Err(error);
             }
