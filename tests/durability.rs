@@ -134,7 +134,7 @@ fn an_error_is_told_to_everyone_whose_writes_it_may_have_met() {
     let mut mirror = Mirror::new();
     let Some((_memory, disk, _)) = on_a_lying_disk(&mut mirror) else { return };
     let root = fs::File::open(&disk.0).unwrap();
-    let store = LocalStore::new(root.into(), Mounts::Stay);
+    let store = LocalStore::replica(root.into(), Mounts::Stay).unwrap();
     let (one, two) = (store.begin_writes().unwrap(), store.begin_writes().unwrap());
     write(disk.0.join("more-than-fits"), vec![7; 10 << 20]);
     // Whoever asks first is told, and so is whoever asks next.

@@ -1,7 +1,8 @@
 //! One batch on one worker: stage all, hash all, make all durable, publish each, say what is true.
 
 use super::names::{FirstNames, verb_of};
-use super::stage::{Content, Prepared, Stager};
+use super::prepared::{Content, Prepared};
+use super::stage::Stager;
 use super::{Outcome, Site};
 use crate::config::file::Durability;
 use crate::engine::content::Arena;
@@ -48,7 +49,7 @@ fn with_arena<S: Store, R: Store>(
         let linked = prepared.as_ref().is_ok_and(Prepared::is_link);
         let verb = verb_of(operation.verb, linked, operation);
         let copied = match &prepared {
-            Ok(prepared) if verb == Verb::Copy => prepared.source().fingerprint.size,
+            Ok(prepared) if verb == Verb::Copy => prepared.source.fingerprint.size,
             _ => 0,
         };
         let end = match (prepared, &verdict) {
@@ -61,7 +62,7 @@ fn with_arena<S: Store, R: Store>(
                 found = found.or(still_known(operation, &prepared).map(|(digest, _)| digest));
                 match publish(site, operation, &prepared, digest) {
                     Ok(change) => {
-                        aside = prepared.temporary().filter(|_| operation.displaces).cloned();
+                        aside = prepared.temporary.filter(|_| operation.displaces);
                         End::Made(Some(change))
                     }
                     Err(end) => {
@@ -109,23 +110,24 @@ fn make_durable<W: Writes, F: Folder, E>(
     writes: Option<W>,
     prepared: &[Result<Prepared<F>, E>],
 ) -> Result<(), Fault> {
-    let is_new = |prepared: &Prepared<F>| prepared.temporary().is_some() && !prepared.is_link();
+    let is_new = |prepared: &Prepared<F>| prepared.temporary.is_some() && !prepared.is_link();
     let staged = prepared.iter().flatten().any(is_new);
     writes.filter(|_| staged).map_or(Ok(()), Writes::make_durable)
 }
 
 /// The digest of each prepared content; those in memory are hashed side by side.
 fn digests<F: Folder>(prepared: &[Result<Prepared<F>, End>], arena: &Arena) -> Vec<Option<Digest>> {
-    let in_memory = |prepared: &Result<Prepared<F>, End>| match prepared.as_ref().map(Prepared::content) {
-        Ok(Content::InArena(range)) => Some(range.clone()),
-        _ => None,
-    };
+    let in_memory =
+        |prepared: &Result<Prepared<F>, End>| match prepared.as_ref().map(|prepared| &prepared.content) {
+            Ok(Content::InArena(range)) => Some(range.clone()),
+            _ => None,
+        };
     let ranges: Vec<_> = prepared.iter().filter_map(in_memory).collect();
     let contents: Vec<&[u8]> = ranges.iter().map(|range| arena.get(range)).collect();
     let mut hashed = digest_many(&contents).into_iter();
     prepared
         .iter()
-        .map(|prepared| match prepared.as_ref().map(Prepared::content) {
+        .map(|prepared| match prepared.as_ref().map(|prepared| &prepared.content) {
             Ok(Content::InArena(_)) => hashed.next(),
             Ok(Content::Passed(passed)) => passed.digest(),
             Ok(Content::Linked(first)) => first.digest,
@@ -136,7 +138,7 @@ fn digests<F: Folder>(prepared: &[Result<Prepared<F>, End>], arena: &Arena) -> V
 
 /// The digest that the plan knows, as long as the source has the figures that it was planned by.
 fn still_known<F: Folder>(operation: &Operation, prepared: &Prepared<F>) -> Option<(Digest, Timestamp)> {
-    let planned = operation.source.is_none_or(|scanned| scanned.fingerprint == prepared.source().fingerprint);
+    let planned = operation.source.is_none_or(|scanned| scanned.fingerprint == prepared.source.fingerprint);
     operation.content.filter(|_| planned)
 }
 
@@ -149,10 +151,10 @@ fn publish<S: Store, R: Store>(
 ) -> Result<Change, End> {
     let path = &operation.path;
     let failed = |fault: Fault| site.failure(operation, &fault);
-    let (source, began) = (prepared.source(), prepared.began());
-    let folder = prepared.folder();
-    let mut attributes_lost = prepared.attributes_lost();
-    let replica = if let Some(temporary) = prepared.temporary() {
+    let (source, began) = (&prepared.source, prepared.began);
+    let folder = &prepared.folder;
+    let mut attributes_lost = prepared.attributes_lost;
+    let replica = if let Some(temporary) = &prepared.temporary {
         if let (Verb::Copy, Some((known, _)), Some(found)) =
             (operation.verb, still_known(operation, prepared), digest)
             && known != found
@@ -172,7 +174,7 @@ fn publish<S: Store, R: Store>(
         let planned = operation.replica.as_ref().ok_or(End::Vanished)?;
         let desired = site.rights.desired(source);
         let (replica, applied) =
-            match folder.set_metadata(path.name(), planned, &desired, prepared.attributes()) {
+            match folder.set_metadata(path.name(), planned, &desired, &prepared.attributes) {
                 Err(fault) if fault.is_absence() => return Err(End::Vanished),
                 result => result.map_err(failed)?,
             };
@@ -180,7 +182,7 @@ fn publish<S: Store, R: Store>(
         attributes_lost = applied.attributes_lost;
         replica
     };
-    if let Content::Linked(first) = prepared.content() {
+    if let Content::Linked(first) = &prepared.content {
         let mut row = Record::new(path.clone(), source, &replica, None, first.racy);
         (row.digest, row.hashed) = (first.digest, first.hashed);
         return Ok(Change::Put(row));
@@ -188,7 +190,7 @@ fn publish<S: Store, R: Store>(
     site.note_losses(source, &replica);
     let content = digest.map(|digest| (digest, began)).or(still_known(operation, prepared));
     // What could not be held is looked at, tried and said again on the next run.
-    let racy = prepared.never_still()
+    let racy = prepared.never_still
         || attributes_lost
         || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
     Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))

@@ -11,86 +11,25 @@ mod deletes;
 mod folders;
 mod grounds;
 mod names;
+mod prepared;
+mod site;
 mod stage;
 mod staged_file;
 
 use super::content::{BATCH_BYTES, SMALL};
 use super::report::Tally;
 use super::workers::Workers;
-use crate::cancel::Cancel;
-use crate::config::file::Durability;
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::model::operation::End;
-use crate::model::{Change, Done, EntryPath, Operation, Problem, Timestamp, Verb};
+use crate::model::{Change, Done, Operation, Problem, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
-use crate::plan::desired::Rights;
 use crate::plan::gate::Approved;
-use crate::roots::Anchors;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
-use grounds::Grounds;
 use names::{FirstNames, Names};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-
-/// What everybody who carries out operations needs.
-pub struct Site<'e, S: Store, R: Store> {
-    /// The tree that is mirrored.
-    pub source: &'e S,
-    /// The mirror.
-    pub replica: &'e R,
-    /// What the roots were when they were opened.
-    pub anchors: &'e Anchors,
-    /// What this process may do with owners.
-    pub rights: &'e Rights,
-    /// When the scan began.
-    pub began: Timestamp,
-    /// How coarse the source's time stamps are, in nanoseconds.
-    pub tick_nanos: i64,
-    /// Bytes read at a time.
-    pub chunk_bytes: usize,
-    /// Files in one batch.
-    pub batch_files: usize,
-    /// When copies must survive a power cut.
-    pub durability: Durability,
-    /// A request to stop.
-    pub cancel: &'e Cancel,
-    /// Set where an owner could not be kept.
-    pub owner_lost: AtomicBool,
-    /// Where attributes could not be held.
-    pub attributes_lost: Loss,
-    /// Where names of one inode could not be that in the replica.
-    pub links_lost: Loss,
-    /// Set where the replica's file system could not hold a time as it is.
-    pub time_lost: AtomicBool,
-    /// Set where the replica has no room: copies are not tried any more.
-    pub full: AtomicBool,
-    /// The folders to work in, once they are there.
-    pub grounds: OnceLock<Grounds>,
-    /// The least size of a large file that found no room: none of that size is tried any more.
-    pub no_room_from: AtomicU64,
-}
-
-/// Entries that lost something, for one message a run.
-#[derive(Debug, Default)]
-pub struct Loss(Mutex<Option<(EntryPath, u64)>>);
-
-impl Loss {
-    /// One more entry.
-    pub fn note(&self, path: &EntryPath) {
-        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match lost.as_mut() {
-            Some((_, count)) => *count += 1,
-            None => *lost = Some((path.clone(), 1)),
-        }
-    }
-
-    /// One of the entries, and how many there are.
-    fn take(&self) -> Option<(EntryPath, u64)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
+pub use site::{Loss, Site};
+use std::sync::atomic::Ordering;
 
 /// What came of an operation, and what it put aside.
 struct Outcome {
@@ -172,30 +111,7 @@ pub fn execute<S: Store, R: Store>(
     }
     monitor.phase(Phase::Folders, Some(Amount { entries: plan.folders.len() as u64, bytes: 0 }));
     folders::finish(site, &plan.folders, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
-    if let Some((first, count)) = site.attributes_lost.take() {
-        let cause = format!(
-            "the replica's file system does not hold all extended attributes or ACLs; {count} entries are without \
-             some of theirs. Put the replica elsewhere, or set preserve.xattrs = false"
-        );
-        tally.problem(Problem::replica(&first, "set the attributes of", cause), monitor);
-    }
-    if let Some((first, count)) = site.links_lost.take() {
-        let cause = format!(
-            "the replica's file system does not take all hard links; {count} entries are files of their own there. \
-             Put the replica elsewhere, or set preserve.hard_links = false"
-        );
-        tally.problem(Problem::replica(&first, "link", cause), monitor);
-    }
-    if site.owner_lost.load(Ordering::Relaxed) {
-        monitor.warning(
-            "some owners, groups or set-id bits were not kept: this user may not give files away, or the source is mounted nosuid",
-        );
-    }
-    if site.time_lost.load(Ordering::Relaxed) {
-        monitor.warning(
-            "the replica's file system cannot hold some times as they are in the source; they were cut to what it holds",
-        );
-    }
+    site.tell_losses(tally, monitor);
     if site.cancel.requested() { Err(Error::Interrupted) } else { Ok(()) }
 }
 

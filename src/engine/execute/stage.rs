@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::names::FirstNames;
+use super::prepared::{Content, Prepared};
 use super::staged_file::StagedFile;
 use crate::clock;
 use crate::config::file::Durability;
@@ -9,95 +10,13 @@ use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_li
 use crate::engine::holes::{Passed, is_sparse, pass_on};
 use crate::engine::identity::open_scanned;
 use crate::model::operation::End;
-use crate::model::{Attributes, Digest, EntryPath, Kind, Operation, Problem, Record, Stat, Timestamp, Verb};
+use crate::model::{Attributes, Digest, Kind, Operation, Problem, Stat, Timestamp, Verb};
 use crate::plan::desired::Desired;
 use crate::store::{Applied, During, Fault, Folder, Staging, Store, TemporaryName, attributes_of};
 use crate::transfer::Interruption;
 use crate::transfer::sparse::Holes;
 use std::fs::File;
 use std::io::Write;
-use std::ops::Range;
-use std::rc::Rc;
-use std::sync::atomic::Ordering;
-
-/// The bits that act for owner and group.
-const SET_ID: u32 = 0o6000;
-
-/// An entry that is ready to be published (or mended, where nothing had to be staged).
-pub(super) struct Prepared<F: Folder> {
-    folder: Rc<F>,
-    temporary: Option<TemporaryName>,
-    content: Content,
-    source: Stat,
-    /// To be brought about where nothing was staged.
-    attributes: Attributes,
-    began: Timestamp,
-    never_still: bool,
-    attributes_lost: bool,
-}
-
-/// What is known of a prepared entry's content.
-pub(super) enum Content {
-    /// It has none, or the plan knows it.
-    None,
-    /// It is in memory, to be hashed with the others.
-    InArena(Range<usize>),
-    /// It was hashed as it passed, unless its holes are too large for that.
-    Passed(Passed),
-    /// It is one more name of what this row tells of.
-    Linked(Box<Record>),
-}
-
-impl<F: Folder> Prepared<F> {
-    pub(super) fn folder(&self) -> &F {
-        &self.folder
-    }
-
-    pub(super) fn temporary(&self) -> Option<&TemporaryName> {
-        self.temporary.as_ref()
-    }
-
-    pub(super) fn content(&self) -> &Content {
-        &self.content
-    }
-
-    /// It is one more name of an inode that the replica has already.
-    pub(super) fn is_link(&self) -> bool {
-        matches!(self.content, Content::Linked(_))
-    }
-
-    /// The source's figures when it was read.
-    pub(super) fn source(&self) -> &Stat {
-        &self.source
-    }
-
-    /// The attributes that an entry mended in place is to have.
-    pub(super) fn attributes(&self) -> &Attributes {
-        &self.attributes
-    }
-
-    /// The staged entry could not hold all attributes.
-    pub(super) fn attributes_lost(&self) -> bool {
-        self.attributes_lost
-    }
-
-    /// When reading began.
-    pub(super) fn began(&self) -> Timestamp {
-        self.began
-    }
-
-    /// The source changed during every reading, though two of them agreed.
-    pub(super) fn never_still(&self) -> bool {
-        self.never_still
-    }
-
-    /// Removes what was staged; a leftover is litter that the next run removes.
-    pub(super) fn discard(&self) {
-        if let Some(temporary) = &self.temporary {
-            let _ = self.folder.discard(temporary);
-        }
-    }
-}
 
 /// Prepares one entry after the other, in path order.
 pub(super) struct Stager<'s, S: Store, R: Store> {
@@ -395,51 +314,6 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
     /// What the new entry is to have.
     fn desired(&self, operation: &Operation, source: &Stat) -> Desired {
         self.site.rights.desired_new(source, operation.replica.as_ref())
-    }
-}
-
-impl<S: Store, R: Store> Site<'_, S, R> {
-    /// A step on the replica's side that failed. Where it failed for lack of room the next ones need
-    /// not try; but a large file that does not fit says nothing of the small ones.
-    pub(super) fn failure(&self, operation: &Operation, fault: &Fault) -> End {
-        let problem = Problem::replica(&operation.path, fault.action, &fault.error);
-        if !fault.is_lack_of_room() {
-            return End::Failed(problem);
-        }
-        if operation.bytes() <= SMALL {
-            self.full.store(true, Ordering::Relaxed);
-        } else {
-            self.no_room_from.fetch_min(operation.bytes(), Ordering::Relaxed);
-        }
-        End::Full(problem)
-    }
-
-    /// Whether no operation of this size has met a lack of room yet.
-    pub(super) fn may_have_room(&self, operation: &Operation) -> bool {
-        !self.full.load(Ordering::Relaxed) && operation.bytes() < self.no_room_from.load(Ordering::Relaxed)
-    }
-
-    /// Remembers, for one warning a run each, that the replica could not hold a time, or that set-id
-    /// bits were left out.
-    pub(super) fn note_losses(&self, source: &Stat, replica: &Stat) {
-        let kept = self.rights.preserve;
-        let set_id = (source.fingerprint.mode ^ replica.fingerprint.mode) & SET_ID;
-        if kept.owner && kept.permissions && source.kind() != Kind::Symlink && set_id != 0 {
-            self.owner_lost.store(true, Ordering::Relaxed);
-        }
-        if kept.times && source.fingerprint.mtime != replica.fingerprint.mtime {
-            self.time_lost.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Remembers, for one message a run each, that an owner or attributes could not be kept.
-    pub(super) fn note_applied(&self, path: &EntryPath, applied: Applied) {
-        if applied.owner_lost {
-            self.owner_lost.store(true, Ordering::Relaxed);
-        }
-        if applied.attributes_lost {
-            self.attributes_lost.note(path);
-        }
     }
 }
 

@@ -1,0 +1,50 @@
+//! An entry that is ready to get its name.
+
+use crate::engine::holes::Passed;
+use crate::model::{Attributes, Record, Stat, Timestamp};
+use crate::store::{Folder, TemporaryName};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// An entry that is ready to be published (or mended, where nothing had to be staged).
+pub(super) struct Prepared<F: Folder> {
+    pub(super) folder: Rc<F>,
+    pub(super) temporary: Option<TemporaryName>,
+    pub(super) content: Content,
+    /// The source's figures when it was read.
+    pub(super) source: Stat,
+    /// To be brought about where nothing was staged.
+    pub(super) attributes: Attributes,
+    /// When reading began.
+    pub(super) began: Timestamp,
+    /// The source changed during every reading, though two of them agreed.
+    pub(super) never_still: bool,
+    /// The staged entry could not hold all attributes.
+    pub(super) attributes_lost: bool,
+}
+
+/// What is known of a prepared entry's content.
+pub(super) enum Content {
+    /// It has none, or the plan knows it.
+    None,
+    /// It is in memory, to be hashed with the others.
+    InArena(Range<usize>),
+    /// It was hashed as it passed, unless its holes are too large for that.
+    Passed(Passed),
+    /// It is one more name of what this row tells of.
+    Linked(Box<Record>),
+}
+
+impl<F: Folder> Prepared<F> {
+    /// It is one more name of an inode that the replica has already.
+    pub(super) fn is_link(&self) -> bool {
+        matches!(self.content, Content::Linked(_))
+    }
+
+    /// Removes what was staged; a leftover is litter that the next run removes.
+    pub(super) fn discard(&self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = self.folder.discard(temporary);
+        }
+    }
+}

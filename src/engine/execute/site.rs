@@ -1,0 +1,149 @@
+//! What everybody who carries out operations needs and notes.
+
+use super::grounds::Grounds;
+use crate::cancel::Cancel;
+use crate::config::file::Durability;
+use crate::engine::content::SMALL;
+use crate::engine::report::Tally;
+use crate::model::operation::End;
+use crate::model::{EntryPath, Kind, Operation, Problem, Stat, Timestamp};
+use crate::monitor::Monitor;
+use crate::plan::desired::Rights;
+use crate::roots::Anchors;
+use crate::store::{Applied, Fault, Store};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The bits that act for owner and group.
+const SET_ID: u32 = 0o6000;
+
+/// What everybody who carries out operations needs.
+pub struct Site<'e, S: Store, R: Store> {
+    /// The tree that is mirrored.
+    pub source: &'e S,
+    /// The mirror.
+    pub replica: &'e R,
+    /// What the roots were when they were opened.
+    pub anchors: &'e Anchors,
+    /// What this process may do with owners.
+    pub rights: &'e Rights,
+    /// When the scan began.
+    pub began: Timestamp,
+    /// How coarse the source's time stamps are, in nanoseconds.
+    pub tick_nanos: i64,
+    /// Bytes read at a time.
+    pub chunk_bytes: usize,
+    /// Files in one batch.
+    pub batch_files: usize,
+    /// When copies must survive a power cut.
+    pub durability: Durability,
+    /// A request to stop.
+    pub cancel: &'e Cancel,
+    /// Set where an owner could not be kept.
+    pub owner_lost: AtomicBool,
+    /// Where attributes could not be held.
+    pub attributes_lost: Loss,
+    /// Where names of one inode could not be that in the replica.
+    pub links_lost: Loss,
+    /// Set where the replica's file system could not hold a time as it is.
+    pub time_lost: AtomicBool,
+    /// Set where the replica has no room: copies are not tried any more.
+    pub full: AtomicBool,
+    /// The folders to work in, once they are there.
+    pub grounds: OnceLock<Grounds>,
+    /// The least size of a large file that found no room: none of that size is tried any more.
+    pub no_room_from: AtomicU64,
+}
+
+/// Entries that lost something, for one message a run.
+#[derive(Debug, Default)]
+pub struct Loss(Mutex<Option<(EntryPath, u64)>>);
+
+impl Loss {
+    /// One more entry.
+    pub fn note(&self, path: &EntryPath) {
+        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match lost.as_mut() {
+            Some((_, count)) => *count += 1,
+            None => *lost = Some((path.clone(), 1)),
+        }
+    }
+
+    /// One of the entries, and how many there are.
+    fn take(&self) -> Option<(EntryPath, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<S: Store, R: Store> Site<'_, S, R> {
+    /// A step on the replica's side that failed. Where it failed for lack of room the next ones need
+    /// not try; but a large file that does not fit says nothing of the small ones.
+    pub(super) fn failure(&self, operation: &Operation, fault: &Fault) -> End {
+        let problem = Problem::replica(&operation.path, fault.action, &fault.error);
+        if !fault.is_lack_of_room() {
+            return End::Failed(problem);
+        }
+        if operation.bytes() <= SMALL {
+            self.full.store(true, Ordering::Relaxed);
+        } else {
+            self.no_room_from.fetch_min(operation.bytes(), Ordering::Relaxed);
+        }
+        End::Full(problem)
+    }
+
+    /// Whether no operation of this size has met a lack of room yet.
+    pub(super) fn may_have_room(&self, operation: &Operation) -> bool {
+        !self.full.load(Ordering::Relaxed) && operation.bytes() < self.no_room_from.load(Ordering::Relaxed)
+    }
+
+    /// Remembers, for one warning a run each, that the replica could not hold a time, or that set-id
+    /// bits were left out.
+    pub(super) fn note_losses(&self, source: &Stat, replica: &Stat) {
+        let kept = self.rights.preserve;
+        let set_id = (source.fingerprint.mode ^ replica.fingerprint.mode) & SET_ID;
+        if kept.owner && kept.permissions && source.kind() != Kind::Symlink && set_id != 0 {
+            self.owner_lost.store(true, Ordering::Relaxed);
+        }
+        if kept.times && source.fingerprint.mtime != replica.fingerprint.mtime {
+            self.time_lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Remembers, for one message a run each, that an owner or attributes could not be kept.
+    pub(super) fn note_applied(&self, path: &EntryPath, applied: Applied) {
+        if applied.owner_lost {
+            self.owner_lost.store(true, Ordering::Relaxed);
+        }
+        if applied.attributes_lost {
+            self.attributes_lost.note(path);
+        }
+    }
+
+    /// Says what the replica could not hold, once for all entries that it concerns.
+    pub(super) fn tell_losses(&self, tally: &mut Tally, monitor: &dyn Monitor) {
+        if let Some((first, count)) = self.attributes_lost.take() {
+            let cause = format!(
+                "the replica's file system does not hold all extended attributes or ACLs; {count} entries are without \
+                 some of theirs. Put the replica elsewhere, or set preserve.xattrs = false"
+            );
+            tally.problem(Problem::replica(&first, "set the attributes of", cause), monitor);
+        }
+        if let Some((first, count)) = self.links_lost.take() {
+            let cause = format!(
+                "the replica's file system does not take all hard links; {count} entries are files of their own there. \
+                 Put the replica elsewhere, or set preserve.hard_links = false"
+            );
+            tally.problem(Problem::replica(&first, "link", cause), monitor);
+        }
+        if self.owner_lost.load(Ordering::Relaxed) {
+            monitor.warning(
+                "some owners, groups or set-id bits were not kept: this user may not give files away, or the source is mounted nosuid",
+            );
+        }
+        if self.time_lost.load(Ordering::Relaxed) {
+            monitor.warning(
+                "the replica's file system cannot hold some times as they are in the source; they were cut to what it holds",
+            );
+        }
+    }
+}
