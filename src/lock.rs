@@ -80,7 +80,7 @@ impl RunLock {
 /// instant. `None`: nobody.
 pub fn current_holder(manifest: &Path) -> Option<String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(CWD, path_for(manifest), flags, Mode::empty()).ok()?);
+    let mut file = File::from(retry_on_intr(|| openat(CWD, path_for(manifest), flags, Mode::empty())).ok()?);
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Err(Errno::WOULDBLOCK) => Some(holder(&mut file)),
         _ => None,
@@ -103,11 +103,21 @@ pub fn path_for(manifest: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whoever has just taken the lock has not written its name yet: so often, and after what pause, it is
+/// looked for again.
+const NAME_TRIES: u32 = 10;
+const NAME_PAUSE: Duration = Duration::from_millis(5);
+
 fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.take(200).read_to_string(&mut text));
-    let text = text.trim();
-    if read.is_err() || text.is_empty() { "holder unknown".to_owned() } else { text.to_owned() }
+    for _ in 0..NAME_TRIES {
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| Read::by_ref(file).take(200).read_to_string(&mut text));
+        if read.is_ok() && !text.trim().is_empty() {
+            return text.trim().to_owned();
+        }
+        sleep(NAME_PAUSE);
+    }
+    "holder unknown".to_owned()
 }
 
 #[cfg(test)]

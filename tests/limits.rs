@@ -54,7 +54,7 @@ fn check(mirror: &Mirror, allowed: &Allowed, output: &Output, what: &str) {
 
 #[test]
 fn few_descriptors_are_enough_or_a_clear_error() {
-    for limit in [8, 10, 12, 14, 16, 20, 24, 32] {
+    for limit in [8, 12, 16, 24] {
         let (mirror, allowed) = with_an_update();
         let run = by_shell(&mirror, &format!("ulimit -n {limit}; exec \"$@\""), &[]);
         let what = format!("{limit} descriptors");
@@ -91,7 +91,7 @@ fn a_manifest_beyond_the_size_limit_ends_the_run_with_a_word() {
 #[test]
 fn lack_of_memory_is_a_clear_end_and_never_corruption() {
     let mut ended = BTreeMap::new();
-    for mebibytes in [12, 30, 50, 70, 90, 120, 160, 220, 300, 400] {
+    for mebibytes in [12, 40, 80, 120, 220, 400] {
         let (mirror, allowed) = with_an_update();
         let script = format!("ulimit -v {}; exec \"$@\"", mebibytes * 1024);
         let run = by_shell(&mirror, &script, &["--max-workers", "4"]);

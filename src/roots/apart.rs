@@ -8,6 +8,7 @@
 use super::{RootError, RootPaths};
 use crate::mountinfo::{self, Mount};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -84,7 +85,7 @@ struct Place {
 fn place(path: &Path, mounts: &[Mount]) -> Option<Place> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let there = path.ancestors().find(|folder| folder.exists())?;
-    let handle = openat(CWD, there, flags, Mode::empty()).ok()?;
+    let handle = retry_on_intr(|| openat(CWD, there, flags, Mode::empty())).ok()?;
     let id = mountinfo::id_of(handle.as_fd())?;
     let mount = mounts.iter().find(|mount| mount.id == id)?;
     let path = path.as_os_str().as_bytes().to_vec();

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, fstat, openat, syncfs};
 use rustix::io::retry_on_intr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A local root, held open: whatever its path leads to later, this is the folder that was checked.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct LocalStore {
     memory: MountMemory,
     /// The root's device, and a folder on each other device that this replica goes on to: all that
     /// must be told to make their files durable. `None` for a source.
-    devices: Option<(u64, Mutex<BTreeMap<u64, OwnedFd>>)>,
+    devices: Option<(u64, Devices)>,
 }
 
 impl LocalStore {
@@ -34,7 +34,7 @@ impl LocalStore {
     /// The tree below `root`, an open folder (readable, not `O_PATH`), as a replica.
     pub fn replica(root: OwnedFd, mounts: Mounts) -> Result<Self, Fault> {
         let device = fstat(&root).during("look at")?.st_dev;
-        let devices = (mounts == Mounts::Cross).then(|| (device, Mutex::default()));
+        let devices = (mounts == Mounts::Cross).then(|| (device, Devices::default()));
         Ok(Self { root, mounts, is_source: false, memory: MountMemory::default(), devices })
     }
 
@@ -79,7 +79,7 @@ impl LocalStore {
         let mut others = others.lock().unwrap_or_else(PoisonError::into_inner);
         if let std::collections::btree_map::Entry::Vacant(vacant) = others.entry(device) {
             // What a batch is synced through must be open for more than looking.
-            vacant.insert(open_to_sync(folder)?);
+            vacant.insert(reopen(folder)?);
         }
         Ok(())
     }
@@ -99,30 +99,44 @@ impl Store for LocalStore {
     type Writes = LocalWrites;
 
     fn begin_writes(&self) -> Result<LocalWrites, Fault> {
-        let mut handles = vec![open_to_sync(self.root.as_fd())?];
-        if let Some((_, others)) = &self.devices {
-            for folder in others.lock().unwrap_or_else(PoisonError::into_inner).values() {
-                handles.push(open_to_sync(folder.as_fd())?);
+        let others = self.devices.as_ref().map(|(_, others)| Arc::clone(others));
+        let mut own = BTreeMap::new();
+        if let Some(others) = &others {
+            for (&device, folder) in others.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                own.insert(device, reopen(folder.as_fd())?);
             }
         }
-        Ok(LocalWrites(handles))
+        Ok(LocalWrites { root: reopen(self.root.as_fd())?, own, others })
     }
 }
 
-fn open_to_sync(folder: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+/// A folder on each device besides the root's.
+type Devices = Arc<Mutex<BTreeMap<u64, OwnedFd>>>;
+
+/// Handles that were opened before the first write. The kernel tells each open handle once of what
+/// could not be written back since it was opened. Through one handle for all, the `syncfs` of one
+/// batch would be told of, and take away, the error that met another batch's files.
+#[derive(Debug)]
+pub struct LocalWrites {
+    root: OwnedFd,
+    own: BTreeMap<u64, OwnedFd>,
+    others: Option<Devices>,
+}
+
+fn reopen(folder: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     retry_on_intr(|| openat(folder, ".", flags, Mode::empty())).during("open the folder to write below")
 }
 
-/// Handles that were opened before the first write, one on each file system that was met until then.
-/// The kernel tells each open handle once of what could not be written back since it was opened.
-/// Through one handle for all, the `syncfs` of one batch would be told of, and take away, the error
-/// that met another batch's files.
-#[derive(Debug)]
-pub struct LocalWrites(Vec<OwnedFd>);
-
 impl Writes for LocalWrites {
     fn make_durable(self) -> Result<(), Fault> {
-        self.0.iter().try_for_each(|folder| syncfs(folder).during("make durable (syncfs)"))
+        syncfs(&self.root).during("make durable (syncfs)")?;
+        let Some(others) = &self.others else { return Ok(()) };
+        for (device, folder) in others.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // RACE: a device that nobody had written to when these writes began has the one handle.
+            // Worst outcome: of two batches that both began before, one does not hear of the other's error.
+            syncfs(self.own.get(device).unwrap_or(folder)).during("make durable (syncfs)")?;
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::local::LocalStore;
 use super::{During, Fault, TemporaryName};
 use rustix::fs::{AtFlags, Mode, OFlags, Timestamps, fstat, futimens, openat, unlinkat};
+use rustix::io::retry_on_intr;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +22,7 @@ fn probe<T>(root: BorrowedFd<'_>, look: impl FnOnce(&OsStr) -> T) -> Result<T, F
     let name = OsStr::from_bytes(name);
     let before = fstat(root).during("look at")?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(root, name, flags, Mode::RUSR | Mode::WUSR).during("create a probe file")?;
+    retry_on_intr(|| openat(root, name, flags, Mode::RUSR | Mode::WUSR)).during("create a probe file")?;
     let seen = look(name);
     unlinkat(root, name, AtFlags::empty()).during("remove the probe file")?;
     let (access, change) = super::stat::times(&before);
