@@ -3,10 +3,13 @@
 //! A root is known by the mount it lies on. Mounts are told apart by their id, which the kernel
 //! keeps for as long as somebody has a handle on them; over reboots only mount point and type stay.
 
-use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +24,33 @@ pub struct Mount {
     pub point: Vec<u8>,
     /// The type of the file system, with its subtype (`fuse.sshfs`).
     pub filesystem: String,
+    /// Mounted so that set-id bits mean nothing there.
+    pub nosuid: bool,
+    /// Mounted so that device nodes mean nothing there.
+    pub nodev: bool,
+}
+
+impl Mount {
+    /// The device as a stat has it.
+    pub fn device_number(&self) -> Option<u64> {
+        let (major, minor) = self.device.split_once(':')?;
+        Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+    }
 }
 
 /// All mounts that this process can see.
 pub fn table() -> io::Result<Vec<Mount>> {
     Ok(parse(&fs::read("/proc/self/mountinfo")?))
+}
+
+/// All that is mounted below `folder`, an absolute path without links; nothing where that cannot be told.
+pub fn below(folder: &Path) -> Vec<Mount> {
+    let mut mounts = table().unwrap_or_default();
+    mounts.retain(|mount| {
+        let point = Path::new(OsStr::from_bytes(&mount.point));
+        point != folder && point.starts_with(folder)
+    });
+    mounts
 }
 
 /// The id of the mount that an open file or folder lies on; `None` where the system does not tell.
@@ -53,11 +78,13 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let device = String::from_utf8_lossy(fields.next()?).into_owned();
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
-    let _options = fields.next()?;
+    let options = fields.next()?;
+    let has = |wanted: &[u8]| options.split(|&b| b == b',').any(|option| option == wanted);
+    let (nosuid, nodev) = (has(b"nosuid"), has(b"nodev"));
     // Any number of optional fields, up to a lone dash.
     fields.find(|field| *field == b"-")?;
     let filesystem = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
-    Some(Mount { id, device, root, point, filesystem })
+    Some(Mount { id, device, root, point, filesystem, nosuid, nodev })
 }
 
 /// Decodes the kernel's `\040` for a blank and the like.
@@ -92,6 +119,8 @@ mod tests {
             root: root.into(),
             point: point.into(),
             filesystem: filesystem.to_owned(),
+            nosuid: false,
+            nodev: false,
         };
         let table = [
             (
@@ -102,6 +131,10 @@ mod tests {
             (
                 "7 1 8:1 / /a\\040b\\011c\\012d\\134e\\043f rw shared:2 master:3 unbindable - fuse.sshfs u@h:/ rw",
                 Some(mount(7, "8:1", "/", "/a b\tc\nd\\e#f", "fuse.sshfs")),
+            ),
+            (
+                "23 1 8:17 / /m rw,nosuid,nodev,noatime - ext4 /dev/sdb1 rw",
+                Some(Mount { nosuid: true, nodev: true, ..mount(23, "8:17", "/", "/m", "ext4") }),
             ),
             // An empty source field leaves two blanks.
             ("8 1 0:30 / /x rw - tmpfs  rw", Some(mount(8, "0:30", "/", "/x", "tmpfs"))),
@@ -117,6 +150,14 @@ mod tests {
             assert_eq!(parse_line(line.as_bytes()), expected, "{line}");
         }
         assert_eq!(parse(b"22 1 0:21 / / rw - tmpfs none rw\ngarbage\n").len(), 1);
+    }
+
+    #[test]
+    fn proc_is_mounted_below_the_root() {
+        let is_proc = |m: &Mount| m.point == b"/proc" && m.filesystem == "proc";
+        assert!(below(Path::new("/")).iter().any(is_proc));
+        assert!(below(Path::new("/proc/self")).is_empty());
+        assert_eq!(parse(b"1 0 8:17 / /m rw - ext4 x rw")[0].device_number(), Some(makedev(8, 17)));
     }
 
     #[test]

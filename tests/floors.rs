@@ -35,10 +35,11 @@ const FLOORS: [(&str, u8); 22] = [
 ];
 
 /// Who may use a neighbour on the same floor, and why.
-const NEIGHBOURS: [(&str, &str, &str); 7] = [
+const NEIGHBOURS: [(&str, &str, &str); 8] = [
     ("manifest", "lock", "writing needs the lock as proof"),
     ("roots", "config", "roots are paths of the operator and resolved like all of those"),
     ("roots", "mountinfo", "a root is known by the mount it lies on"),
+    ("store", "mountinfo", "what is mounted inside a tree is judged by how it is mounted"),
     ("monitor", "plan", "who watches is told what a plan intends"),
     ("engine", "error", "what ends a run is what the engine returns"),
     ("error", "engine", "none yet; the exit code may ask the report"),

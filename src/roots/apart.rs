@@ -170,6 +170,8 @@ mod tests {
             root: root.into(),
             point: point.into(),
             filesystem: "ext4".to_owned(),
+            nosuid: false,
+            nodev: false,
         };
         let source = place("/s", "8:1", "/s");
         let replica = place("/r", "8:1", "/r");

@@ -8,7 +8,6 @@ mod list;
 pub mod local;
 mod memory;
 mod metadata;
-mod mountinfo;
 mod probe;
 mod stage;
 mod stat;

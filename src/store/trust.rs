@@ -2,8 +2,8 @@
 //! how coarse its time stamps are.
 
 use super::local::LocalStore;
-use super::mountinfo::{self, Mount};
 use crate::model::DeviceSet;
+use crate::mountinfo::{self, Mount};
 use rustix::fs::{StatVfsMountFlags, fstat, fstatfs, fstatvfs};
 use std::path::Path;
 
@@ -52,9 +52,10 @@ impl LocalStore {
             (flags.contains(StatVfsMountFlags::NOSUID), flags.contains(StatVfsMountFlags::NODEV));
         let ticks = fstatfs(self.root()).is_ok_and(|found| TICKING.contains(&found.f_type));
         let below = if self.crosses_mounts() { mountinfo::below(path) } else { Vec::new() };
-        let ticks = ticks && below.iter().all(|mount| TICKING_NAMES.contains(&mount.kind.as_str()));
+        let ticks = ticks && below.iter().all(|mount| TICKING_NAMES.contains(&mount.filesystem.as_str()));
         let over = |root: bool, of: fn(&Mount) -> bool| -> DeviceSet {
-            std::iter::once((own, root)).chain(below.iter().map(|mount| (mount.device, of(mount)))).collect()
+            let others = below.iter().filter_map(|mount| Some((mount.device_number()?, of(mount))));
+            std::iter::once((own, root)).chain(others).collect()
         };
         Trust {
             nosuid: over(nosuid, |mount| mount.nosuid),
