@@ -184,6 +184,28 @@ fn the_default_acl_of_the_replicas_parent_and_its_group_do_not_leak_in() {
     common::tree::assert_same(&common::tree::Tree::of(&mirror.source), &common::tree::Tree::of(&replica));
 }
 
+#[test]
+fn nothing_is_inherited_where_acls_are_not_kept_either() {
+    let mirror = Mirror::new();
+    if !has_acls(&mirror.source) {
+        return;
+    }
+    mirror.write_config("home/twinfold/config.toml", "[preserve]\nxattrs = false\n");
+    let parent = mirror.path("parent");
+    mkdir(&parent);
+    set_attribute(&parent, DEFAULT, for_user_12(7));
+    write(mirror.in_source("folder/file"), "content");
+    mkfifo(mirror.in_source("fifo"));
+    let replica = parent.join("replica");
+    let mut command =
+        mirror.program(&["sync", "--once", "--source", mirror.source.to_str().unwrap(), "--replica"]);
+    command.arg(&replica);
+    finish(command).expect(0);
+    for name in ["folder", "folder/file", "fifo"] {
+        assert!(attributes(&replica.join(name)).is_empty(), "{name}");
+    }
+}
+
 /// `cap_net_raw=ep` as the kernel keeps it: version 2, effective.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -204,6 +226,14 @@ fn file_capabilities_are_kept_through_a_change_of_owner_and_dropped_without_one(
     mirror.sync();
     assert!(attributes(&mirror.in_replica("tool")).contains_key("security.capability"));
     mirror.assert_idle();
+    // Any chown takes it away, also one to the same owner.
+    for touched in [mirror.in_source("tool"), mirror.in_replica("tool")] {
+        set_mtime(&touched, 1_000, 1);
+        chmod(&touched, 0o755);
+        settle();
+        mirror.sync();
+        assert!(attributes(&mirror.in_replica("tool")).contains_key("security.capability"));
+    }
     mirror.write_config("home/twinfold/config.toml", "[preserve]\nowner = false\n");
     remove(mirror.in_replica("tool"));
     mirror.run(&[]).expect(0);

@@ -235,3 +235,84 @@ fn a_name_whose_group_cannot_be_read_is_not_the_end_of_the_others() {
     assert!(together(&mirror, &["locked/a", "b", "c"]));
     mirror.assert_idle();
 }
+
+#[test]
+fn a_row_whose_name_went_away_or_was_tampered_with_is_no_first_name() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("d/a"), "good");
+    link(&mirror, "d/a", "../outside");
+    settle();
+    mirror.sync();
+    // Other bytes under the same size and time, and then the folder gets another name, which moves
+    // nothing of what the source's row knows.
+    let (seconds, nanos) = common::tree::mtime(mirror.in_replica("d/a"));
+    write(mirror.in_replica("d/a"), "EVIL");
+    set_mtime(mirror.in_replica("d/a"), seconds, nanos);
+    fs::rename(mirror.in_source("d"), mirror.in_source("e")).unwrap();
+    mirror.sync();
+    mirror.assert_idle();
+}
+
+#[test]
+fn a_group_that_moves_while_another_file_takes_its_old_name_is_linked_right() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("d/a"), "one");
+    link(&mirror, "d/a", "z");
+    settle();
+    mirror.sync();
+    fs::rename(mirror.in_source("d"), mirror.in_source("e")).unwrap();
+    write(mirror.in_source("d/a"), "new");
+    link(&mirror, "d/a", "d/q");
+    mirror.sync();
+    settle();
+    mirror.sync();
+    mirror.assert_idle();
+    fs::rename(mirror.in_source("e"), mirror.in_source("f")).unwrap();
+    write(mirror.in_source("e"), "a file where the folder was");
+    mirror.sync();
+}
+
+#[test]
+fn a_group_that_shrinks_and_is_mended_costs_no_copy() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("a"), vec![b'x'; 3 << 20]);
+    link(&mirror, "a", "b");
+    settle();
+    mirror.sync();
+    remove(mirror.in_source("b"));
+    chmod(mirror.in_source("a"), 0o600);
+    settle();
+    let summary = mirror.summary(&[]);
+    assert_eq!((&summary["copy"], &summary["metadata"]), (&0.into(), &1.into()), "{summary}");
+    mirror.assert_in_step();
+    mirror.assert_idle();
+}
+
+#[test]
+fn a_file_that_is_touched_all_the_time_still_gets_its_other_name() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("a"), "content");
+    link(&mirror, "a", "b");
+    let busy = mirror.in_source("a");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let toucher = std::thread::spawn(move || {
+        let mut seconds = 0;
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            set_mtime(&busy, seconds, 0);
+            seconds += 1;
+        }
+    });
+    for _ in 0..3 {
+        let code = mirror.run(&[]).code;
+        assert!(code == 0 || code == 3, "{code}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    toucher.join().unwrap();
+    assert!(together(&mirror, &["a", "b"]));
+    settle();
+    mirror.sync();
+    settle();
+    mirror.sync();
+    mirror.assert_idle();
+}

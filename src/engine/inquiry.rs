@@ -3,11 +3,12 @@
 use super::content::{BATCH_BYTES, Comparison, SMALL};
 use super::workers::Window;
 use crate::error::Error;
-use crate::model::{Change, Kind, Record};
+use crate::model::{Change, Kind};
 use crate::monitor::{Monitor, Phase};
 use crate::plan::Plan;
 use crate::plan::decide::Knowledge;
 use crate::plan::join::Joined;
+use crate::plan::links::Settled;
 use crate::plan::planner::{Census, Planned, Planner, Question, Step};
 use crate::store::local::LocalStore;
 use std::collections::HashSet;
@@ -32,14 +33,14 @@ pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
     monitor: &'i dyn Monitor,
 }
 
-/// All rows of these inodes of the source.
-type OfInodes<'m> = dyn FnMut(&HashSet<u64>) -> Result<Vec<Record>, Error> + 'm;
+/// All settled names of these inodes of the source.
+type OfInodes<'m> = dyn FnMut(&HashSet<u64>) -> Result<Vec<Settled>, Error> + 'm;
 
 /// What planning needs of the manifest besides its rows in order.
 pub struct Books<'m> {
     /// Takes rows that are true without a change to the replica.
     pub confirm: &'m mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
-    /// All rows of these inodes of the source.
+    /// All settled names of these inodes of the source.
     pub of_inodes: &'m mut OfInodes<'m>,
 }
 

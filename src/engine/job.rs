@@ -222,7 +222,9 @@ impl Job {
                 format!("--source {} --replica {}", quoted(&self.paths.source), quoted(&self.paths.replica))
             }
         };
-        format!("twinfold approve {job} {run}")
+        let manifest = self.settings.manifest.as_ref().filter(|_| self.settings.name.is_none());
+        let manifest = manifest.map(|file| format!("--manifest {} ", quoted(file))).unwrap_or_default();
+        format!("twinfold approve {job} {manifest}{run}")
     }
 
     /// What says nothing on the replica's file system, by the user's word.

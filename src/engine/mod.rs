@@ -19,4 +19,5 @@ mod holes;
 mod identity;
 mod inquiry;
 mod observe;
+mod recall;
 mod workers;

@@ -6,6 +6,7 @@ use super::gates::{self, HeldBack};
 use super::inquiry::{Books, Inquiry};
 use super::job::{Job, Trees, View};
 use super::observe;
+use super::recall::settled_names;
 use super::report::{Report, Tally};
 use super::workers::Workers;
 use crate::cancel::Cancel;
@@ -13,7 +14,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
 use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunFigures, RunKind};
-use crate::model::{Kind, Record, RootMounts, Side};
+use crate::model::{Record, RootMounts, Side};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::Plan;
 use crate::plan::decide::Rules;
@@ -21,7 +22,6 @@ use crate::plan::gate::{Approved, approve};
 use crate::plan::join::Join;
 use crate::plan::planner::{Census, Planner};
 use crate::store::local::LocalStore;
-use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
@@ -87,8 +87,8 @@ fn look_ahead(
     }
     let workers = Workers::new(job.settings.workers)?;
     let rules = job.rules(&source, clock::now());
-    let switches = job.settings.preserve.to_text();
-    let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&switches).map(|vouches| !vouches))?;
+    let vouchers = rules.rights.vouchers(source.device());
+    let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
     let rows = reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| {
         let row = row?;
         Ok(Record { racy: row.racy || doubted, ..row })
@@ -96,8 +96,12 @@ fn look_ahead(
     let scan = Scan { job, source: &source, replica: replica.as_ref(), rules: &rules, cancel };
     let books = Books {
         confirm: &mut |_| Ok(()),
-        of_inodes: &mut |inodes| {
-            of_inodes(reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)), inodes)
+        // Rows that are doubted as they are read vouch for no names either.
+        of_inodes: &mut |inodes| match (reader.filter(|_| !doubted), &replica) {
+            (Some(reader), Some(replica)) => {
+                settled_names(reader.rows(Bounds::All), inodes, &source, replica, &rules)
+            }
+            _ => Ok(Vec::new()),
         },
     };
     let (plan, census, _) = scan.plan(rows, &workers, books, monitor)?;
@@ -146,7 +150,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let before = manifest.held_plan()?;
     trees.source.recall_mounts(manifest.source_mounts()?);
     let workers = Workers::new(job.settings.workers)?;
-    manifest.vouch_for(&job.settings.preserve.to_text())?;
+    let rules = job.rules(&trees.source, began);
+    manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     let run = manifest.begin_run(RunKind::Sync, began)?;
     monitor.begun(run);
     let mut report = Report {
@@ -159,16 +164,17 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         elapsed: started.elapsed(),
     };
     let mut held_back = HeldBack::default();
-    let rules = job.rules(&trees.source, began);
     let scan = Scan { job, source: &trees.source, replica: Some(&trees.replica), rules: &rules, cancel };
-    let outcome = scan.plan_with(&manifest, &workers, &mut report, monitor).and_then(|(plan, census)| {
-        let approved = approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady());
-        held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
-        gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
-        report.held = approved.held();
-        report.held_deletes = approved.held_deletes().to_vec();
-        scan.carry_out(&trees, &approved, &manifest, &workers, &mut report, monitor)
-    });
+    let outcome = scan.plan_with(&trees.replica, &manifest, &workers, &mut report, monitor).and_then(
+        |(plan, census)| {
+            let approved = approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady());
+            held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
+            gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
+            report.held = approved.held();
+            report.held_deletes = approved.held_deletes().to_vec();
+            scan.carry_out(&trees, &approved, &manifest, &workers, &mut report, monitor)
+        },
+    );
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let mut figures = report.figures();
@@ -207,6 +213,7 @@ impl Scan<'_> {
     /// Looks at both trees and plans; says what could not be looked at.
     fn plan_with(
         &self,
+        replica: &LocalStore,
         manifest: &Manifest,
         workers: &Workers,
         report: &mut Report,
@@ -215,7 +222,9 @@ impl Scan<'_> {
         let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
         let books = Books {
             confirm: &mut |changes| Ok(manifest.apply(changes)?),
-            of_inodes: &mut |inodes| of_inodes(manifest.rows(Bounds::All), inodes),
+            of_inodes: &mut |inodes| {
+                settled_names(manifest.rows(Bounds::All), inodes, self.source, replica, self.rules)
+            },
         };
         let (mut plan, census, adopted) = self.plan(rows, workers, books, monitor)?;
         // Before anything that lies on them is in the replica.
@@ -309,14 +318,3 @@ impl Scan<'_> {
 
 /// Entries between two reports of progress.
 const SCANNED_TOGETHER: u64 = 1024;
-
-/// Those of the rows that are names of these inodes of the source.
-fn of_inodes(
-    rows: impl Iterator<Item = Result<Record, ManifestError>>,
-    inodes: &HashSet<u64>,
-) -> Result<Vec<Record>, Error> {
-    let wanted = |row: &Result<Record, ManifestError>| {
-        row.as_ref().map_or(true, |row| row.source.kind != Kind::Folder && inodes.contains(&row.source.inode))
-    };
-    Ok(rows.filter(wanted).collect::<Result<_, _>>()?)
-}

@@ -35,6 +35,15 @@ impl Scope {
     }
 }
 
+/// What an access ACL lets the owning group do (0 to 7), as the kernel keeps it (`linux/posix_acl_xattr.h`:
+/// a version, then tag, permissions and id of each entry, little endian).
+pub fn acl_group(acl: &[u8]) -> Option<u32> {
+    const VERSION: usize = 4;
+    const GROUP_OBJECT: [u8; 2] = [0x04, 0];
+    let entries = acl.get(VERSION..)?.chunks_exact(8);
+    entries.filter(|entry| entry[..2] == GROUP_OBJECT).map(|entry| u32::from(entry[2] & 7)).next()
+}
+
 /// How the attributes of two entries differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Difference {
@@ -52,6 +61,8 @@ pub enum Difference {
 pub struct Attributes {
     scope: Scope,
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// There is a capability that the scope does not cover.
+    other_capability: bool,
 }
 
 impl Attributes {
@@ -59,7 +70,18 @@ impl Attributes {
     pub fn new(scope: Scope, pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| scope.covers(name)).collect();
         pairs.sort();
-        Self { scope, pairs }
+        Self { scope, pairs, other_capability: false }
+    }
+
+    /// Notes that the entry has a capability that is not looked at.
+    #[must_use]
+    pub fn with_other_capability(self, other_capability: bool) -> Self {
+        Self { other_capability, ..self }
+    }
+
+    /// Whether the entry has a capability that is not looked at.
+    pub fn has_other_capability(&self) -> bool {
+        self.other_capability
     }
 
     /// What was looked at.
@@ -118,6 +140,15 @@ mod tests {
             assert_eq!(attributes(scope, &everything).iter().count(), count, "{scope:?}");
             assert_eq!(scope.is_empty(), count == 0);
         }
+    }
+
+    #[test]
+    fn the_owning_groups_entry_is_found_in_an_acl() {
+        let entry = |tag: u8, permissions: u8| [tag, 0, permissions, 0, 255, 255, 255, 255];
+        let acl = [&[2, 0, 0, 0][..], &entry(1, 7), &entry(2, 6), &entry(4, 5), &entry(16, 7)].concat();
+        assert_eq!(acl_group(&acl), Some(5));
+        assert_eq!(acl_group(&acl[..12]), None);
+        assert_eq!(acl_group(b"x"), None);
     }
 
     #[test]

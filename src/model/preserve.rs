@@ -36,7 +36,7 @@ impl Default for Preserve {
 }
 
 impl Preserve {
-    /// The switches that are on, by name, as the manifest has them.
+    /// The switches that are on, by name, as the manifest notes them.
     pub fn to_text(self) -> String {
         let switches = [
             (self.permissions, "permissions"),

@@ -163,9 +163,9 @@ fn both_there(
             } else if source.kind() == Kind::Folder {
                 let verb = (differ || !desired.met_but_for_time(replica)).then_some(Verb::Metadata);
                 Decision::Folder(verb, *attributes)
-            } else if replica.links > 1 && !linked {
-                // Mending it would write through to the inode's other names. Where the source's has
-                // several as well, `links` decides for all of them.
+            } else if replica.links > 1 && !rules.rights.preserve.hard_links {
+                // Mending it would write through to the inode's other names. Where names matter, `links`
+                // decides for all of them.
                 bring_over(path, source, Some(replica), row, rules)
             } else {
                 let mut mend = operation(path, Verb::Metadata, Some(*source), Some(*replica));
@@ -232,7 +232,7 @@ fn unreadable(path: &EntryPath, side: Side, action: &'static str, cause: &str) -
 }
 
 /// Compared with `!=`, never `<=`: any difference is a change.
-pub(super) fn unchanged(now: &Fingerprint, then: &Fingerprint, rules: &Rules) -> bool {
+pub fn unchanged(now: &Fingerprint, then: &Fingerprint, rules: &Rules) -> bool {
     now.kind == then.kind
         && now.size == then.size
         && now.mtime == then.mtime

@@ -173,7 +173,8 @@ fn what_was_learned_decides_between_confirming_mending_and_copying() {
         (same(other_owner), "metadata"),
         (differing(twin(file), Difference::Plain), "metadata"),
         (differing(twin(file), Difference::Access), "metadata"),
-        (same(linked), "copy"),
+        // The other names have a word in it.
+        (same(linked), "metadata"),
         (Knowledge::Different, "copy"),
         (Knowledge::Vanished, "unchanged"),
         (failed, "problem"),
@@ -202,6 +203,18 @@ fn equal_contents_that_nobody_hashed_keep_the_digest_while_either_side_says_that
         };
         assert_eq!((now.digest, now.hashed), (digest, digest.map(|_| OLD)));
     }
+}
+
+#[test]
+fn where_names_do_not_matter_a_mend_never_writes_through_to_another() {
+    let file = stat(Kind::File);
+    let replica = with(twin(file), |s| (s.fingerprint.mode, s.links) = (0o600, 2));
+    let (digest, attributes) = (Some(KNOWN), Difference::None);
+    let same = Knowledge::Same { source: file, replica, digest, attributes, began: NOW };
+    let mut separate = rules();
+    separate.rights.preserve.hard_links = false;
+    let joined = joined(Some(file), Some(replica), None);
+    assert_eq!(word(&decide(&joined, Some(&same), &separate)), "copy");
 }
 
 #[test]

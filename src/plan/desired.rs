@@ -1,6 +1,7 @@
 //! What metadata a replica entry should have, given the source's and what this process may do.
 
 use crate::model::{Attributes, DeviceSet, Kind, Preserve, Scope, Stat, Timestamp};
+use std::fmt::Write as _;
 
 /// Who this process is, as far as keeping owners goes, and what it is to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +87,23 @@ impl Rights {
         mode
     }
 
+    /// What rows made under these rights vouch for, as text: the switches, and who keeps owners. `device`
+    /// is that of the source's root.
+    pub fn vouchers(&self, device: u64) -> String {
+        let mut text = self.preserve.to_text();
+        if self.uid != 0 {
+            let mut groups = self.groups.clone();
+            groups.sort_unstable();
+            groups.dedup();
+            // Writing to a String cannot fail.
+            let _ = write!(text, "; user {} group {} of {groups:?}", self.uid, self.gid);
+        }
+        if self.nosuid.contains(device) {
+            text.push_str("; nosuid");
+        }
+        text
+    }
+
     /// Which attributes are kept.
     pub fn scope(&self) -> Scope {
         let kept = self.preserve;
@@ -152,6 +170,15 @@ mod tests {
             let got = rights.desired(&source);
             assert_eq!((got.mode, got.uid, got.gid), (Some(mode), uid, gid), "{rights:?} {source:?}");
         }
+    }
+
+    #[test]
+    fn rows_vouch_for_nothing_under_other_rights() {
+        let user = Rights { uid: 1000, gid: 1000, groups: vec![27, 1000, 27], ..root() };
+        assert_eq!(user.vouchers(1), user.preserve.to_text() + "; user 1000 group 1000 of [27, 1000]");
+        assert_eq!(root().vouchers(1), root().preserve.to_text());
+        let mistrusting = Rights { nosuid: true.into(), ..root() };
+        assert_eq!(mistrusting.vouchers(1), root().preserve.to_text() + "; nosuid");
     }
 
     #[test]

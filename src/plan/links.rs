@@ -5,12 +5,12 @@
 //! which have to leave an inode that they share with what is another file in the source.
 
 use super::FolderTask;
-use crate::model::{EntryPath, Fingerprint, Kind, Operation, Record, Stat, Verb};
+use crate::model::{EntryPath, Kind, Operation, Record, Stat, Verb};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What makes an object of a file system itself: device and inode.
-type Object = (u64, u64);
+pub(super) type Object = (u64, u64);
 
 /// A name whose inode has, or had, other names on either side, and what was decided for it alone.
 #[derive(Debug)]
@@ -85,7 +85,18 @@ impl Named {
     }
 }
 
-fn object(stat: &Stat) -> Object {
+/// A name that no difference brought here, and that both sides were seen to have as its row says.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// Its row.
+    pub record: Record,
+    /// The source's figures.
+    pub source: Stat,
+    /// The replica's.
+    pub replica: Stat,
+}
+
+pub(super) fn object(stat: &Stat) -> Object {
     (stat.device, stat.fingerprint.inode)
 }
 
@@ -105,16 +116,11 @@ pub struct Resolution {
 #[derive(Debug, Default)]
 pub struct Links {
     groups: BTreeMap<Object, Vec<Named>>,
-    /// The device of the replica, as rows do not have it.
-    replica_device: u64,
 }
 
 impl Links {
     /// One more name.
     pub fn add(&mut self, named: Named) {
-        if let Some(replica) = &named.replica {
-            self.replica_device = replica.device;
-        }
         self.groups.entry(object(&named.source)).or_default().push(named);
     }
 
@@ -129,27 +135,26 @@ impl Links {
         self.groups.values().filter(incomplete).map(|names| names[0].source.fingerprint.inode).collect()
     }
 
-    /// Decides for all names. `rows` are those of the inodes that [`Links::incomplete`] told.
-    pub fn resolve(self, rows: Vec<Record>) -> Resolution {
-        let mut known: HashMap<u64, Vec<Record>> = HashMap::new();
-        for row in rows {
-            known.entry(row.source.inode).or_default().push(row);
+    /// Decides for all names. `settled` are further names of the inodes that [`Links::incomplete`] told;
+    /// `doomed` says how many names of an inode of the replica are to be deleted anyway.
+    pub fn resolve(self, settled: Vec<Settled>, doomed: &HashMap<Object, u64>) -> Resolution {
+        let mut known: HashMap<Object, Vec<Settled>> = HashMap::new();
+        for name in settled {
+            known.entry(object(&name.source)).or_default().push(name);
         }
         let mut groups: Vec<Group> = Vec::with_capacity(self.groups.len());
         for (source, mut names) in self.groups {
             names.sort_by(|a, b| a.path().cmp(b.path()));
             let met: HashSet<&EntryPath> = names.iter().map(Named::path).collect();
-            let figures: &Fingerprint = &names[0].source.fingerprint;
-            let mut rows = known.remove(&source.1).unwrap_or_default();
-            // Only what is the same inode in the same state; its row says that its replica is right.
-            rows.retain(|row| !met.contains(&row.path) && row.source == *figures && !row.racy);
+            let mut rows = known.remove(&source).unwrap_or_default();
+            rows.retain(|row| !met.contains(&row.record.path));
             drop(met);
             groups.push(Group { names, rows, home: None });
         }
-        settle_homes(&mut groups, self.replica_device);
+        settle_homes(&mut groups);
         let mut resolution = Resolution::default();
         for group in groups {
-            group.resolve(self.replica_device, &mut resolution);
+            group.resolve(doomed, &mut resolution);
         }
         resolution
     }
@@ -159,38 +164,38 @@ impl Links {
 struct Group {
     /// Those that were met, by path.
     names: Vec<Named>,
-    /// Those that only their rows know, by path.
-    rows: Vec<Record>,
+    /// Those that were not, by path.
+    rows: Vec<Settled>,
     /// The replica's inode that the group keeps.
     home: Option<Object>,
 }
 
 impl Group {
     /// The replica's inodes with the right content, with how much speaks for each: the group's names.
-    fn candidates(&self, device: u64) -> BTreeMap<Object, u64> {
+    fn candidates(&self) -> BTreeMap<Object, u64> {
         let mut counts = BTreeMap::new();
         for inode in self.names.iter().filter_map(Named::sound) {
             *counts.entry(inode).or_default() += 1;
         }
         // Names that only rows know are not touched by this run: the others have to come to them.
         for row in &self.rows {
-            *counts.entry((device, row.replica.inode)).or_default() += self.names.len() as u64 + 1;
+            *counts.entry(object(&row.replica)).or_default() += self.names.len() as u64 + 1;
         }
         counts
     }
 
     /// Where the inode that is kept can be linked from.
-    fn first_name(&self, home: Object, device: u64) -> Option<&EntryPath> {
+    fn first_name(&self, home: Object) -> Option<&EntryPath> {
         let met = self.names.iter().find(|named| named.sound() == Some(home)).map(Named::path);
-        let row = self.rows.iter().find(|row| (device, row.replica.inode) == home).map(|row| &row.path);
+        let row = self.rows.iter().find(|row| object(&row.replica) == home).map(|row| &row.record.path);
         met.or(row)
     }
 
     /// Whether mending the kept inode would write through to names that are none of the group's.
-    fn mends_what_others_have(&self, home: Object, device: u64) -> bool {
+    fn mends_what_others_have(&self, home: Object, doomed: &HashMap<Object, u64>) -> bool {
         let at_home = || self.names.iter().filter(|named| named.sound() == Some(home));
-        let rows = self.rows.iter().filter(|row| (device, row.replica.inode) == home).count();
-        let ours = (at_home().count() + rows) as u64;
+        let rows = self.rows.iter().filter(|row| object(&row.replica) == home).count();
+        let ours = (at_home().count() + rows) as u64 + doomed.get(&home).copied().unwrap_or(0);
         let foreign = at_home().any(|named| named.replica.is_some_and(|stat| stat.links > ours));
         foreign && at_home().any(|named| !named.is_right())
     }
@@ -205,9 +210,9 @@ impl Group {
         })
     }
 
-    fn resolve(self, device: u64, resolution: &mut Resolution) {
-        let home = self.home.filter(|home| !self.mends_what_others_have(*home, device));
-        let first = home.and_then(|home| self.first_name(home, device));
+    fn resolve(self, doomed: &HashMap<Object, u64>, resolution: &mut Resolution) {
+        let home = self.home.filter(|home| !self.mends_what_others_have(*home, doomed));
+        let first = home.and_then(|home| self.first_name(home));
         let first = first.unwrap_or(self.names[0].path()).clone();
         let in_step = home.is_some_and(|home| self.is_in_step(home));
         let mut mended = false;
@@ -230,10 +235,11 @@ impl Group {
             }
         }
         // Rows of one group tell of one inode; what does not is looked at again by the next run.
-        resolution.unsettled.extend(self.rows.into_iter().map(|row| {
-            let racy = home != Some((device, row.replica.inode));
-            Record { racy: row.racy || racy, ..row }
-        }));
+        resolution.unsettled.extend(
+            self.rows
+                .into_iter()
+                .map(|row| Record { racy: home != Some(object(&row.replica)), ..row.record }),
+        );
     }
 }
 
@@ -244,10 +250,10 @@ fn row_after(mend: &Operation) -> Option<Record> {
 }
 
 /// Gives every group the inode that most of its names have, and no inode to two groups.
-fn settle_homes(groups: &mut [Group], device: u64) {
+fn settle_homes(groups: &mut [Group]) {
     let mut claims: Vec<(u64, usize, Object)> = Vec::new();
     for (index, group) in groups.iter().enumerate() {
-        claims.extend(group.candidates(device).into_iter().map(|(inode, names)| (names, index, inode)));
+        claims.extend(group.candidates().into_iter().map(|(inode, names)| (names, index, inode)));
     }
     // Most names first; where two have as many, the earlier path.
     claims.sort_by_key(|&(names, index, inode)| {

@@ -1,10 +1,10 @@
 //! Random groups on both sides, resolved and carried out on a model: afterwards exactly the names of
 //! one inode in the source are names of one inode in the replica, and nothing foreign was touched.
 
-use super::links::{Links, Named, Resolution, Waiting};
+use super::links::{Links, Named, Resolution, Settled, Waiting};
 use crate::model::{EntryPath, Fingerprint, Kind, Operation, Record, Stat, Timestamp, Verb};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What one path is in a case: which inodes it has, and how good the replica's is.
 #[derive(Clone, Debug)]
@@ -108,22 +108,19 @@ impl Case {
                 (Some(State::Right), Some(replica)) => {
                     let row = Record::new(path(index), &source, &replica, None, false);
                     if !spot.met {
-                        rows.push(row);
+                        rows.push(Settled { record: row, source, replica });
                         continue;
                     }
                     Waiting::Right(row)
                 }
-                // Alone in the source, it is replaced where the replica's inode has other names.
-                (Some(State::Mendable), Some(replica)) if source.links > 1 || replica.links == 1 => {
-                    Waiting::Operation(operation(Verb::Metadata))
-                }
+                (Some(State::Mendable), Some(_)) => Waiting::Operation(operation(Verb::Metadata)),
                 _ => Waiting::Operation(operation(Verb::Copy)),
             };
             links.add(Named { source, replica, decision, folder: None });
         }
         let wanted = links.incomplete();
-        rows.retain(|row| wanted.contains(&row.source.inode));
-        links.resolve(rows)
+        rows.retain(|name: &Settled| wanted.contains(&name.record.source.inode));
+        links.resolve(rows, &HashMap::new())
     }
 
     /// The replica's inodes after the resolution, each operation done as its verb says.

@@ -2,11 +2,11 @@
 
 use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
-use super::links::{Links, Named, Waiting};
+use super::links::{Links, Named, Object, Settled, Waiting, object};
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
 use crate::model::{
-    Change, Difference, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Stat, Timestamp, Verb,
+    Change, Difference, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -164,9 +164,14 @@ impl<'r> Planner<'r> {
         self.links.incomplete()
     }
 
-    /// The plan. `rows` are those of the inodes that [`Planner::incomplete_inodes`] names.
-    pub fn finish(mut self, rows: Vec<Record>) -> Planned {
-        let resolution = std::mem::take(&mut self.links).resolve(rows);
+    /// The plan. `settled` are the further names of the inodes that [`Planner::incomplete_inodes`] names.
+    pub fn finish(mut self, settled: Vec<Settled>) -> Planned {
+        let mut doomed: HashMap<Object, u64> = HashMap::new();
+        let shared = |delete: &&Operation| delete.replica.is_some_and(|replica| replica.links > 1);
+        for delete in self.plan.deletes.iter().chain(&self.plan.litter).filter(shared) {
+            *doomed.entry(delete.replica.as_ref().map_or((0, 0), object)).or_default() += 1;
+        }
+        let resolution = std::mem::take(&mut self.links).resolve(settled, &doomed);
         for (operation, folder) in resolution.operations {
             self.add_operation(operation, folder);
         }
@@ -247,6 +252,8 @@ impl<'r> Planner<'r> {
 
     /// Adds a folder with what is to become of it.
     fn add_folder(&mut self, task: &FolderTask, verb: Option<Verb>, difference: Difference) {
+        // The root is there before anything is planned, but for a dry run.
+        let verb = if task.path.is_root() { verb.map(|_| Verb::Metadata) } else { verb };
         let task = Arc::new(FolderTask { verb, difference, ..task.clone() });
         if verb == Some(Verb::Create) {
             let parent = self.enclosing(&task.path).cloned();
@@ -278,7 +285,7 @@ impl<'r> Planner<'r> {
                 Step::Settled
             }
             Decision::Operate(operation) => {
-                match self.others_share_it(joined, false) {
+                match self.others_share_it(joined, operation.verb == Verb::Metadata) {
                     Some((source, replica)) => {
                         let decision = Waiting::Operation(operation);
                         self.links.add(Named { source, replica, decision, folder });
@@ -290,8 +297,8 @@ impl<'r> Planner<'r> {
         }
     }
 
-    /// The figures of both sides where the inode has several names in the source or, for what is
-    /// `right` as it is, in the replica: whether they are the right names is for [`Links`] to say.
+    /// The figures of both sides where the inode has several names in the source or, for what has the
+    /// `right` content, in the replica: whether they are the right names is for [`Links`] to say.
     fn others_share_it(&self, joined: &Joined, right: bool) -> Option<(Stat, Option<Stat>)> {
         let Some(&Seen::Present(source)) =
             joined.source.as_ref().filter(|_| self.rules.rights.preserve.hard_links)

@@ -1,7 +1,7 @@
 //! Extended attributes of an object that is open, read and brought about.
 
 use super::{During, Fault};
-use crate::model::attributes::{ACL_DEFAULT, Attributes, Scope};
+use crate::model::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes, CAPABILITY, Scope};
 use rustix::fs::{
     Mode, XattrFlags, fchmod, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query, fremovexattr,
     fsetxattr, fstat, getxattr, getxattr_query, listxattr, listxattr_query, removexattr, setxattr,
@@ -108,7 +108,8 @@ pub(super) fn read(object: Object<'_>, scope: Scope) -> Result<Attributes, Fault
             Err(error) => return Err(error).during("read the attributes of"),
         }
     }
-    Ok(Attributes::new(scope, pairs))
+    let capable = names.split(|&byte| byte == 0).any(|name| name == CAPABILITY);
+    Ok(Attributes::new(scope, pairs).with_other_capability(capable && !scope.capabilities))
 }
 
 /// Gives the object all attributes of `wanted` and, within its scope, no others. `true`: some of them
@@ -120,6 +121,11 @@ pub(super) fn bring_about(object: Object<'_>, wanted: &Attributes) -> Result<boo
     let present = read(object, wanted.scope())?;
     let mut lost = false;
     for (name, _) in present.iter().filter(|(name, _)| wanted.get(name).is_none()) {
+        if name == ACL_ACCESS {
+            // Without it the mask would be what the owning group may do; the permissions come afterwards.
+            let mode = fstat(object.handle()).during("look at")?.st_mode & 0o7707;
+            set_mode(object, Mode::from_raw_mode(mode)).during("set the permissions of")?;
+        }
         let removed = writable(object, || object.remove(OsStr::from_bytes(name)));
         lost |= is_lost(removed, "remove an attribute of")?;
     }
@@ -170,6 +176,17 @@ fn is_lost(result: Result<(), Errno>, action: &'static str) -> Result<bool, Faul
         ) => Ok(true),
         Err(error) => Err(error).during(action),
     }
+}
+
+/// Takes away the ACLs that a new object inherited from the folder it was made in.
+pub(super) fn disinherit(object: Object<'_>) -> Result<(), Fault> {
+    for name in [ACL_ACCESS, ACL_DEFAULT] {
+        match object.remove(OsStr::from_bytes(name)) {
+            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(error) => return Err(error).during("remove an inherited ACL of"),
+        }
+    }
+    Ok(())
 }
 
 /// Whether what is made in the folder inherits an ACL from it; assumed where it cannot be told.

@@ -1,15 +1,15 @@
 //! One open local folder: every change to the replica's file system is a call in this file.
 
-use super::attributes::{self, Object, hands_on_an_acl};
+use super::attributes::{self, Object, disinherit, hands_on_an_acl};
 use super::handle::{Mounts, open_name, os};
 use super::metadata::apply;
 use super::stat::convert;
-use super::{Applied, During, Fault, Folder, LINK, Staging, Target, TemporaryName};
+use super::{Applied, During, Fault, Folder, LINK, RENAME, Staging, Target, TemporaryName};
 use crate::model::{Attributes, Kind, Scope, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, linkat, mkdirat, mknodat, openat, readlinkat,
-    renameat, renameat_with, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, fstat, linkat, mkdirat,
+    mknodat, openat, readlinkat, renameat, renameat_with, statat, statx, symlinkat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use std::cell::OnceCell;
@@ -26,6 +26,8 @@ pub struct LocalFolder {
     mounts: Mounts,
     /// What is made here inherits an ACL; found out when it first matters.
     hands_on_an_acl: OnceCell<bool>,
+    /// Append-only or immutable; likewise.
+    bound: OnceCell<bool>,
 }
 
 /// How often, and after what pause, an open that a lease or lock refuses is tried again.
@@ -46,7 +48,26 @@ fn unless_mounted(result: Result<(), Errno>) -> io::Result<()> {
 
 impl LocalFolder {
     pub(super) fn new(handle: OwnedFd, mounts: Mounts) -> Self {
-        Self { handle, mounts, hands_on_an_acl: OnceCell::new() }
+        Self { handle, mounts, hands_on_an_acl: OnceCell::new(), bound: OnceCell::new() }
+    }
+
+    fn hands_on_an_acl(&self) -> bool {
+        *self.hands_on_an_acl.get_or_init(|| hands_on_an_acl(self.handle.as_fd()))
+    }
+
+    /// Refuses to make a temporary where it could be neither renamed nor removed.
+    fn check_free(&self) -> Result<(), Fault> {
+        let bound = *self.bound.get_or_init(|| {
+            let bound = StatxAttributes::APPEND | StatxAttributes::IMMUTABLE;
+            statx(&self.handle, "", AtFlags::EMPTY_PATH, StatxFlags::empty())
+                .is_ok_and(|found| found.stx_attributes.intersects(bound))
+        });
+        if bound {
+            let cause =
+                "its folder is append-only or immutable (see lsattr): nothing can take its place there";
+            return Err(io::Error::other(cause)).during("make a temporary for");
+        }
+        Ok(())
     }
 
     fn lstat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
@@ -64,14 +85,14 @@ impl LocalFolder {
     /// Renames onto a name that must be free.
     fn rename_to_free(&self, from: &[u8], to: &[u8]) -> Result<(), Fault> {
         match self.rename(from, to, RenameFlags::NOREPLACE) {
-            Err(Errno::EXIST) => Err(changed_since_planned()).during("rename into place"),
+            Err(Errno::EXIST) => Err(changed_since_planned()).during(RENAME),
             // RACE: file systems without renameat2 flags have no atomic "only if free". Worst
             // outcome: a file that somebody put into the replica between these two calls is replaced.
             Err(Errno::INVAL | Errno::NOSYS) => match self.lstat(to)? {
-                Some(_) => Err(changed_since_planned()).during("rename into place"),
-                None => renameat(&self.handle, os(from), &self.handle, os(to)).during("rename into place"),
+                Some(_) => Err(changed_since_planned()).during(RENAME),
+                None => renameat(&self.handle, os(from), &self.handle, os(to)).during(RENAME),
             },
-            result => result.during("rename into place"),
+            result => result.during(RENAME),
         }
     }
 
@@ -91,7 +112,7 @@ impl LocalFolder {
                 }
                 renameat(&self.handle, os(aside), &self.handle, os(temporary)).during("put aside")
             }
-            result => unless_mounted(result).during("rename into place"),
+            result => unless_mounted(result).during(RENAME),
         }
     }
 }
@@ -147,23 +168,24 @@ impl Folder for LocalFolder {
     }
 
     fn stage_file(&self, temporary: &TemporaryName) -> Result<File, Fault> {
+        self.check_free()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let handle = retry_on_intr(|| openat(&self.handle, os(temporary.as_bytes()), flags, mode))
             .during("make a temporary for")?;
+        if self.hands_on_an_acl() {
+            disinherit(Object::Open(handle.as_fd()))?;
+        }
         Ok(File::from(handle))
     }
 
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {
-        // A new file has attributes only where the folder hands some on.
-        let nothing_to_do = attributes.iter().next().is_none()
-            && !(attributes.scope().acls
-                && *self.hands_on_an_acl.get_or_init(|| hands_on_an_acl(self.handle.as_fd())));
-        let none = Attributes::default();
-        apply(Object::Open(file.as_fd()), desired, if nothing_to_do { &none } else { attributes })
+        let (none, bare) = (Attributes::default(), attributes.iter().next().is_none());
+        apply(Object::Open(file.as_fd()), desired, if bare { &none } else { attributes })
     }
 
     fn stage_other(&self, temporary: &TemporaryName, what: Staging<'_>) -> Result<(), Fault> {
+        self.check_free()?;
         let name = os(temporary.as_bytes());
         match what {
             Staging::Folder => mkdirat(&self.handle, name, Mode::RWXU),
@@ -179,10 +201,17 @@ impl Folder for LocalFolder {
                 mknodat(&self.handle, name, kind, Mode::RUSR | Mode::WUSR, stat.rdev)
             }
         }
-        .during("make")
+        .during("make")?;
+        if self.hands_on_an_acl() && !matches!(what, Staging::Symlink(_)) {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = retry_on_intr(|| openat(&self.handle, name, flags, Mode::empty())).during("open")?;
+            disinherit(Object::Place(made.as_fd()))?;
+        }
+        Ok(())
     }
 
     fn stage_link(&self, temporary: &TemporaryName, of: &Self, name: &[u8]) -> Result<(), Fault> {
+        self.check_free()?;
         linkat(&of.handle, os(name), &self.handle, os(temporary.as_bytes()), AtFlags::empty()).during(LINK)
     }
 
@@ -198,9 +227,9 @@ impl Folder for LocalFolder {
                 // would undo on the next run anyway.
                 Some(now) if now.is_same_object(expected) => {
                     unless_mounted(renameat(&self.handle, os(temporary), &self.handle, os(name)))
-                        .during("rename into place")
+                        .during(RENAME)
                 }
-                Some(_) => Err(changed_since_planned()).during("rename into place"),
+                Some(_) => Err(changed_since_planned()).during(RENAME),
             },
         }
     }

@@ -53,6 +53,11 @@ impl LocalStore {
         self.memory.kept()
     }
 
+    /// The device of its root; 0 where that cannot be told.
+    pub fn device(&self) -> u64 {
+        fstat(&self.root).map_or(0, |found| found.st_dev)
+    }
+
     /// Its root.
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()

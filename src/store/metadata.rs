@@ -1,12 +1,13 @@
 //! Owner, attributes, permissions and times, set through an open handle in the order that leaks
 //! nothing.
 
-use super::attributes::{Object, bring_about};
+use super::attributes::{Object, bring_about, read};
 use super::{Applied, During, Fault};
 use crate::model::Attributes;
+use crate::model::attributes::{ACL_ACCESS, acl_group};
 use crate::plan::desired::Desired;
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod, openat,
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod, fstat, openat,
     utimensat,
 };
 use rustix::io::Errno;
@@ -33,7 +34,8 @@ pub(super) fn apply(
         bring_about(object, attributes)?
     };
     if let Some(mode) = desired.mode {
-        set_mode(handle, if owner_lost { mode & !SET_ID } else { mode })?;
+        let mode = if owner_lost { mode & !SET_ID } else { mode };
+        set_mode(handle, if attributes_lost { without_mask(object, attributes, mode)? } else { mode })?;
     }
     if let Some(mtime) = desired.mtime {
         let times = Timestamps {
@@ -45,8 +47,23 @@ pub(super) fn apply(
     Ok(Applied { owner_lost, attributes_lost })
 }
 
-/// Sets owner and group; `true` where this process may not.
+/// With an ACL the group's bits of a mode are the mask of all that it names. Where the ACL could not be
+/// held they would be what the owning group may do: that gets what the ACL says of it instead.
+fn without_mask(object: Object<'_>, attributes: &Attributes, mode: u32) -> Result<u32, Fault> {
+    let Some(group) = attributes.get(ACL_ACCESS).and_then(acl_group) else { return Ok(mode) };
+    if read(object, attributes.scope())?.get(ACL_ACCESS).is_some() {
+        return Ok(mode);
+    }
+    Ok(mode & (!GROUP_ALL | group << 3))
+}
+
+const GROUP_ALL: u32 = 0o070;
+
+/// Sets owner and group where they are others; `true` where this process may not.
 fn set_owner(handle: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<bool, Fault> {
+    let now = fstat(handle).during("look at")?;
+    // Even a chown to the same owner takes capabilities away.
+    let (uid, gid) = (uid.filter(|uid| *uid != now.st_uid), gid.filter(|gid| *gid != now.st_gid));
     if uid.is_none() && gid.is_none() {
         return Ok(false);
     }

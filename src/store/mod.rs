@@ -63,6 +63,9 @@ impl Fault {
     }
 }
 
+/// The action of a fault in publishing after which the final name has what it had.
+pub const RENAME: &str = "rename into place";
+
 /// The action of a fault in making a hard link.
 const LINK: &str = "make a hard link for";
 

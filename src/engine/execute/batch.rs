@@ -10,7 +10,7 @@ use crate::hash::digest_many;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{Change, Digest, Done, Operation, Problem, Record, Timestamp, Verb};
-use crate::store::{Fault, Folder, Store, Target, Writes};
+use crate::store::{Fault, Folder, RENAME, Store, Target, Writes};
 use std::time::Instant;
 
 /// Carries out a batch of operations that are no folders and no deletes.
@@ -153,7 +153,7 @@ fn publish<S: Store, R: Store>(
     let failed = |fault: Fault| site.failure(operation, &fault);
     let (source, began) = (&prepared.source, prepared.began);
     let folder = &prepared.folder;
-    let mut attributes_lost = prepared.attributes_lost;
+    let mut incomplete = prepared.incomplete;
     let replica = if let Some(temporary) = &prepared.temporary {
         if let (Verb::Copy, Some((known, _)), Some(found)) =
             (operation.verb, still_known(operation, prepared), digest)
@@ -168,7 +168,13 @@ fn publish<S: Store, R: Store>(
             None => Target::Absent,
             Some(planned) => Target::Replace(planned),
         };
-        folder.publish(temporary, path.name(), target).map_err(failed)?;
+        folder.publish(temporary, path.name(), target).map_err(|fault| {
+            // Nothing was exchanged: the temporary is still what was staged.
+            if operation.displaces && fault.action == RENAME {
+                prepared.discard();
+            }
+            failed(fault)
+        })?;
         folder.stat(path.name()).map_err(failed)?.ok_or(End::Vanished)?
     } else {
         let planned = operation.replica.as_ref().ok_or(End::Vanished)?;
@@ -179,7 +185,7 @@ fn publish<S: Store, R: Store>(
                 result => result.map_err(failed)?,
             };
         site.note_applied(path, applied);
-        attributes_lost = applied.attributes_lost;
+        incomplete = applied.attributes_lost;
         replica
     };
     if let Content::Linked(first) = &prepared.content {
@@ -190,8 +196,7 @@ fn publish<S: Store, R: Store>(
     site.note_losses(source, &replica);
     let content = digest.map(|digest| (digest, began)).or(still_known(operation, prepared));
     // What could not be held is looked at, tried and said again on the next run.
-    let racy = prepared.never_still
-        || attributes_lost
-        || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
+    let racy =
+        prepared.never_still || incomplete || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
     Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))
 }

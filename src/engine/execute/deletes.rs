@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::asides::{Asides, Whereabouts};
+use super::names::Names;
 use crate::engine::content::NearFolder;
 use crate::error::Error;
 use crate::model::operation::End;
@@ -20,6 +21,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     plan: &Plan,
     asides: &Asides,
+    names: &Names,
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     open_up(site, plan, asides);
@@ -34,8 +36,8 @@ pub(super) fn carry_out<S: Store, R: Store>(
         let started = Instant::now();
         let end = match asides.whereabouts(&operation.path) {
             Whereabouts::Kept => continue,
-            Whereabouts::InPlace => remove(&mut near, operation, &operation.path),
-            Whereabouts::Aside(actual) => remove(&mut near, operation, &actual),
+            Whereabouts::InPlace => remove(&mut near, names, operation, &operation.path),
+            Whereabouts::Aside(actual) => remove(&mut near, names, operation, &actual),
         };
         // A file system that takes no writes any more takes none of the other deletes either.
         let (end, stuck) = match end {
@@ -94,11 +96,16 @@ fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, plan: &Plan, asides: &Asid
     }
 }
 
-fn remove<R: Store>(near: &mut NearFolder<'_, R>, operation: &Operation, actual: &EntryPath) -> End {
+fn remove<R: Store>(
+    near: &mut NearFolder<'_, R>,
+    names: &Names,
+    operation: &Operation,
+    actual: &EntryPath,
+) -> End {
     let removed = || -> Result<bool, Fault> {
         let folder = near.of(actual)?;
         // A delete is planned from what the replica's walk saw; there is always something.
-        operation.replica.as_ref().map_or(Ok(false), |planned| folder.remove(actual.name(), planned))
+        operation.replica.map_or(Ok(false), |planned| folder.remove(actual.name(), &names.as_mended(planned)))
     }();
     match removed {
         Ok(_) => End::Made(Some(Change::Forget(operation.path.clone()))),

@@ -75,7 +75,7 @@ pub fn execute<S: Store, R: Store>(
     let deletes = (plan.litter.len() + plan.deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries: deletes, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);
-    deletes::carry_out(site, plan, &asides, &mut |dones| settle(dones, manifest, tally, monitor))?;
+    deletes::carry_out(site, plan, &asides, &names, &mut |dones| settle(dones, manifest, tally, monitor))?;
     let freed = tally.of(Verb::Delete) > deleted;
     if freed {
         site.no_room_from.store(u64::MAX, Ordering::Relaxed);
@@ -99,7 +99,7 @@ pub fn execute<S: Store, R: Store>(
         })?;
     }
     unlinked += links.len();
-    names.settle(site.replica, manifest)?;
+    names.settle(site.replica, manifest, tally, monitor)?;
     let unmade = left.first().copied().or(plan.links.last().filter(|_| unlinked > 0));
     if let (Some(first), false) = (unmade, site.cancel.requested()) {
         let cause = format!(

@@ -3,11 +3,13 @@
 
 use super::{Outcome, Site, bring_over};
 use crate::engine::content::NearFolder;
+use crate::engine::report::Tally;
 use crate::engine::workers::Workers;
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::model::operation::End;
-use crate::model::{Change, EntryPath, Kind, Operation, Record, Verb};
+use crate::model::{Change, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Stat, Verb};
+use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::store::{Folder, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,7 +21,7 @@ pub(super) type FirstNames = HashMap<EntryPath, Record>;
 /// What is known, while a plan is carried out, of names that share their inode.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Paths whose inode has several names in the source.
+    /// Paths whose inode has several names, on either side.
     shared: HashSet<EntryPath>,
     /// Their rows, true but for a ctime that moves with every name that comes or goes.
     rows: BTreeMap<EntryPath, Record>,
@@ -36,7 +38,8 @@ const TOGETHER: usize = 1024;
 impl Names {
     /// Those of `plan`.
     pub(super) fn of(plan: &Plan) -> Self {
-        let share = |operation: &&Operation| operation.source.is_some_and(|source| source.links > 1);
+        let several = |stat: Option<Stat>| stat.is_some_and(|stat| stat.links > 1);
+        let share = |operation: &&Operation| several(operation.source) || several(operation.replica);
         let shared = plan.entries.iter().chain(&plan.links).filter(share);
         Self {
             shared: shared.map(|operation| operation.path.clone()).collect(),
@@ -55,6 +58,14 @@ impl Names {
                 self.rows.insert(done.path.clone(), record.clone());
             }
         }
+    }
+
+    /// The figures of a planned entry after its inode was mended under another of its names.
+    pub(super) fn as_mended(&self, mut planned: Stat) -> Stat {
+        if let Some(made) = self.made.get(&planned.fingerprint.inode) {
+            planned.fingerprint.mtime = made.replica.mtime;
+        }
+        planned
     }
 
     /// Makes the links of a plan whose entries were brought over. A name whose first name could not be
@@ -111,7 +122,13 @@ impl Names {
     /// RACE: what somebody does to such a file of the replica between its last link and this look, with
     /// size, mode and mtime as they were, is taken for ours. Worst outcome: that damage is found by
     /// `rebuild-index` only.
-    pub(super) fn settle<R: Store>(self, replica: &R, manifest: &Manifest) -> Result<(), Error> {
+    pub(super) fn settle<R: Store>(
+        self,
+        replica: &R,
+        manifest: &Manifest,
+        tally: &mut Tally,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
         let mut near = NearFolder::new(replica);
         let mut changes = Vec::new();
         for (path, row) in self.rows {
@@ -120,16 +137,20 @@ impl Names {
                 None => row,
             };
             let now = near.of(&row.path).and_then(|folder| folder.stat(row.path.name()));
-            // What cannot be looked at, or is another by now, is for the next run.
-            let Ok(Some(now)) = now else { continue };
-            let (now, then) = (now.fingerprint, &row.replica);
-            let same = now.kind == then.kind
-                && now.inode == then.inode
-                && now.size == then.size
-                && now.mtime == then.mtime
-                && now.mode == then.mode;
-            if same {
+            let (now, then) = (now.ok().flatten().map(|now| now.fingerprint), &row.replica);
+            let same = |now: &Fingerprint| {
+                now.kind == then.kind
+                    && now.inode == then.inode
+                    && now.size == then.size
+                    && now.mtime == then.mtime
+                    && now.mode == then.mode
+            };
+            if let Some(now) = now.filter(same) {
                 changes.push(Change::Put(Record { replica: now, ..row }));
+            } else {
+                // An overlay gives a name that is written to an inode of its own; or somebody was there.
+                let cause = "it is not what the other names of its file are; the next run puts it right";
+                tally.problem(Problem::replica(&row.path, "mend", cause), monitor);
             }
             if changes.len() == TOGETHER {
                 manifest.apply(std::mem::take(&mut changes))?;

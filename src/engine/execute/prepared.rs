@@ -19,8 +19,8 @@ pub(super) struct Prepared<F: Folder> {
     pub(super) began: Timestamp,
     /// The source changed during every reading, though two of them agreed.
     pub(super) never_still: bool,
-    /// The staged entry could not hold all attributes.
-    pub(super) attributes_lost: bool,
+    /// The staged entry could not hold all attributes, or be a name of the inode that it should be.
+    pub(super) incomplete: bool,
 }
 
 /// What is known of a prepared entry's content.

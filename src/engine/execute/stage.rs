@@ -17,6 +17,7 @@ use crate::transfer::Interruption;
 use crate::transfer::sparse::Holes;
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 
 /// Prepares one entry after the other, in path order.
 pub(super) struct Stager<'s, S: Store, R: Store> {
@@ -79,7 +80,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 attributes,
                 began,
                 never_still: false,
-                attributes_lost: false,
+                incomplete: false,
             });
         }
         let ground = self.site.check_ground(&operation.path.parent(), &*folder);
@@ -93,6 +94,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             Ok(None)
         };
         let is_file = operation.source.is_some_and(|source| source.kind() == Kind::File);
+        let link_lost = operation.verb == Verb::Link && matches!(linked, Ok(None));
         let staged = match linked {
             Err(end) => Err(end),
             Ok(Some(reading)) => Ok((reading, Applied::default())),
@@ -102,7 +104,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         match staged {
             Ok((Reading { content, source, attributes, began, still }, applied)) => {
                 let temporary = Some(temporary);
-                let (never_still, attributes_lost) = (!still, applied.attributes_lost);
+                let (never_still, incomplete) = (!still, applied.attributes_lost || link_lost);
                 Ok(Prepared {
                     folder,
                     temporary,
@@ -111,7 +113,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                     attributes,
                     began,
                     never_still,
-                    attributes_lost,
+                    incomplete,
                 })
             }
             Err(end) => {
@@ -152,7 +154,12 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         // Planned from rows and outcomes that are there; without one the next run plans anew.
         let first = operation.from.as_ref().and_then(|from| self.firsts.get(from)).ok_or(End::Vanished)?;
         let source = ours.stat(operation.path.name()).map_err(|fault| unread(operation, &fault))?;
-        let source = source.filter(|now| now.fingerprint == first.source).ok_or(End::Vanished)?;
+        // A name of the same inode, whatever is done to that meanwhile: the row has the figures with which it
+        // was read, so that the next run looks at it again. Another inode is for the next run as well.
+        let same =
+            |now: &Stat| (now.kind(), now.fingerprint.inode) == (first.source.kind, first.source.inode);
+        let mut source = source.filter(same).ok_or(End::Vanished)?;
+        source.fingerprint = first.source;
         let folder = self.first_names.of(&first.path).map_err(failed)?;
         if let Err(fault) = theirs.stage_link(temporary, &folder, first.path.name()) {
             if !fault.is_refusal_to_link() {
@@ -165,7 +172,10 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let made = theirs.stat(temporary.as_bytes()).map_err(failed)?;
         let is_first = |made: &Stat| {
             let (made, first) = (&made.fingerprint, &first.replica);
-            made.inode == first.inode && made.size == first.size && made.mtime == first.mtime
+            made.inode == first.inode
+                && made.size == first.size
+                && made.mtime == first.mtime
+                && made.mode == first.mode
         };
         if !made.is_some_and(|made| is_first(&made)) {
             let cause = "its other name in the replica was changed meanwhile; the next run looks at it again";
@@ -216,6 +226,10 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 }
             };
             let desired = self.desired(operation, &reading.source);
+            let kept = self.site.rights.preserve;
+            if reading.attributes.has_other_capability() && kept.owner && kept.xattrs {
+                self.site.owner_lost.store(true, Ordering::Relaxed);
+            }
             let applied = theirs.finish_file(file, &desired, &reading.attributes).map_err(failed)?;
             self.site.note_applied(&operation.path, applied);
             if self.site.durability == Durability::File {

@@ -127,14 +127,14 @@ fn renew(
     gates::record(anchors, &recorded, false, &manifest, monitor)?;
     trees.source.recall_mounts(manifest.source_mounts()?);
     let anew = !manifest.knows_entries()?;
+    let rules = job.rules(&trees.source, began);
     if anew {
-        manifest.vouch_for(&job.settings.preserve.to_text())?;
+        manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     }
     let runs = manifest.runs(RUNS_ASKED)?;
     let fresh = Fresh::create(&manifest)?;
     let run = manifest.begin_run(RunKind::Rebuild, began)?;
     monitor.begun(run);
-    let rules = job.rules(&trees.source, began);
     let scan = Scan { job, trees: &trees, rules: &rules, options, anew, cancel };
     let mut report = Rebuilt { run: Some(run), ..Rebuilt::default() };
     let rows = Some(manifest.rows(Bounds::All));
