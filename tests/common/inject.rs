@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// The calls that change, open or make durable anything, in every spelling the kernel has. Which of
 /// them the program uses is counted, not assumed.
-pub const CALLS: [&str; 35] = [
+pub const CALLS: [&str; 37] = [
     "openat2",
     "openat",
     "write",
@@ -44,10 +44,26 @@ pub const CALLS: [&str; 35] = [
     "ftruncate",
     "fsetxattr",
     "fremovexattr",
+    // What is open as a place only has its attributes changed through its link in /proc.
+    "setxattr",
+    "removexattr",
 ];
 
-/// Calls that read; an error there must shield, not delete.
-pub const READS: [&str; 6] = ["newfstatat", "fstat", "getdents64", "read", "readlinkat", "pread64"];
+/// Calls that look and read; an error there must shield, not delete.
+pub const READS: [&str; 12] = [
+    "statx",
+    "newfstatat",
+    "fstat",
+    "getdents64",
+    "read",
+    "readlinkat",
+    "pread64",
+    "lseek",
+    "listxattr",
+    "flistxattr",
+    "getxattr",
+    "fgetxattr",
+];
 
 /// What happens to a call. A count is of one thread's calls, the first thread to get there is hit.
 #[derive(Clone, Copy, Debug)]
