@@ -5,34 +5,10 @@
 
 mod common;
 
+use common::mounts::{Mounted, does, mount};
 use common::tree::{mkdir, remove, write};
-use common::{Mirror, is_root, settle, skip};
+use common::{Mirror, settle, skip};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// A mounted file system, unmounted when the test is done.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn does(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-}
-
-/// Mounts `arguments` at `at`; `None`, said loudly, where that cannot be done here.
-fn mount(arguments: &[&str], at: &Path) -> Option<Mounted> {
-    let at_text = at.to_str().unwrap();
-    let mounted = is_root() && does("mount", &[arguments, &[at_text]].concat());
-    if !mounted {
-        skip(&format!("mounting {arguments:?} needs root and a machine that lets it"));
-    }
-    mounted.then(|| Mounted(at.to_owned()))
-}
 
 /// A mirror whose replica lies on an ext4 file system of 16 MiB.
 fn on_a_small_disk() -> Option<(Mirror, Mounted)> {

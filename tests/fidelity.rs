@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::mounts::does;
 use common::program::finish;
 use common::tree::{chmod, mkdir, mkfifo, name, set_attribute, set_mtime, symlink, write};
 use common::{Mirror, is_root, settle, skip};
@@ -13,12 +14,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, chown, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-fn does(program: &str, arguments: &[&str]) -> bool {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    output.is_ok_and(|output| output.status.success())
-}
+use std::process::Command;
 
 /// Gives `path` an ACL in setfacl's own words, where there is a setfacl.
 fn set_acl(arguments: &[&str], path: &Path) {

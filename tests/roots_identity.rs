@@ -5,50 +5,14 @@
 
 mod common;
 
+use common::mounts::{Mounted, does, mount};
 use common::program::{Output, finish, start, wait_until};
 use common::tree::{mkdir, remove, write};
 use common::{Mirror, is_root, settle, skip};
 use rustix::process::Signal;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-/// A mounted file system, unmounted when the test is done.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
-impl Mounted {
-    /// Unmounts it now.
-    fn unmount(self) {
-        assert!(does("umount", &[self.0.to_str().unwrap()]), "{} is busy", self.0.display());
-        std::mem::forget(self);
-    }
-
-    /// Takes it out of the tree, whoever has something open on it.
-    fn detach(self) {
-        assert!(does("umount", &["-l", self.0.to_str().unwrap()]));
-        std::mem::forget(self);
-    }
-}
-
-fn does(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-}
-
-/// Mounts with `arguments` at `at`, which is made; `None`, said loudly, where that cannot be done here.
-fn mount(arguments: &[&str], at: &Path) -> Option<Mounted> {
-    mkdir(at);
-    let mounted = is_root() && does("mount", &[arguments, &[at.to_str().unwrap()]].concat());
-    if !mounted {
-        skip(&format!("mounting {arguments:?} needs root and a machine that lets it"));
-    }
-    mounted.then(|| Mounted(at.to_owned()))
-}
 
 const TMPFS: [&str; 3] = ["-t", "tmpfs", "none"];
 

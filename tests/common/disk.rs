@@ -1,35 +1,10 @@
 //! File systems of one's own, on loop devices and in memory.
 
-use super::tree::mkdir;
+pub use super::mounts::{Mounted, does, mount};
+
 use super::{is_root, skip};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// A mounted file system, unmounted when the test is done.
-#[derive(Debug)]
-pub struct Mounted(pub PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
-/// Runs a tool; whether it succeeded.
-pub fn does(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-}
-
-/// Mounts `arguments` at `at`, which is made; `None`, said loudly, where that cannot be done here.
-pub fn mount(arguments: &[&str], at: &Path) -> Option<Mounted> {
-    mkdir(at);
-    let mounted = is_root() && does("mount", &[arguments, &[at.to_str().unwrap()]].concat());
-    if !mounted {
-        skip(&format!("mounting {arguments:?} needs root and a machine that lets it"));
-    }
-    mounted.then(|| Mounted(at.to_owned()))
-}
 
 /// Makes a file system of this kind in a sparse file of so many MiB; `false`, said loudly, where that
 /// cannot be done.
