@@ -273,22 +273,6 @@ fn a_group_that_moves_while_another_file_takes_its_old_name_is_linked_right() {
 }
 
 #[test]
-fn a_group_that_shrinks_and_is_mended_costs_no_copy() {
-    let mirror = Mirror::new();
-    write(mirror.in_source("a"), vec![b'x'; 3 << 20]);
-    link(&mirror, "a", "b");
-    settle();
-    mirror.sync();
-    remove(mirror.in_source("b"));
-    chmod(mirror.in_source("a"), 0o600);
-    settle();
-    let summary = mirror.summary(&[]);
-    assert_eq!((&summary["copy"], &summary["metadata"]), (&0.into(), &1.into()), "{summary}");
-    mirror.assert_in_step();
-    mirror.assert_idle();
-}
-
-#[test]
 fn a_file_that_is_touched_all_the_time_still_gets_its_other_name() {
     let mirror = Mirror::new();
     write(mirror.in_source("a"), "content");

@@ -55,6 +55,14 @@ impl Named {
         matches!(self.decision, Waiting::Right(_))
     }
 
+    /// Whether nobody but root and `user` can change what the name stands for in its folder of the replica.
+    fn lies_in_private(&self, user: u32) -> bool {
+        const OTHERS_WRITE: u32 = 0o022;
+        self.folder.as_ref().and_then(|task| task.replica).is_some_and(|folder| {
+            (folder.uid == 0 || folder.uid == user) && folder.fingerprint.mode & OTHERS_WRITE == 0
+        })
+    }
+
     /// All of it, brought over anew.
     fn anew(&self) -> Operation {
         let verb = if self.source.kind() == Kind::File { Verb::Copy } else { Verb::Create };
@@ -135,9 +143,9 @@ impl Links {
         self.groups.values().filter(incomplete).map(|names| names[0].source.fingerprint.inode).collect()
     }
 
-    /// Decides for all names. `settled` are further names of the inodes that [`Links::incomplete`] told;
-    /// `doomed` says how many names of an inode of the replica are to be deleted anyway.
-    pub fn resolve(self, settled: Vec<Settled>, doomed: &HashMap<Object, u64>) -> Resolution {
+    /// Decides for all names, as `user`. `settled` are further names of the inodes that
+    /// [`Links::incomplete`] told.
+    pub fn resolve(self, settled: Vec<Settled>, user: u32) -> Resolution {
         let mut known: HashMap<Object, Vec<Settled>> = HashMap::new();
         for name in settled {
             known.entry(object(&name.source)).or_default().push(name);
@@ -154,7 +162,7 @@ impl Links {
         settle_homes(&mut groups);
         let mut resolution = Resolution::default();
         for group in groups {
-            group.resolve(doomed, &mut resolution);
+            group.resolve(user, &mut resolution);
         }
         resolution
     }
@@ -191,13 +199,17 @@ impl Group {
         met.or(row)
     }
 
-    /// Whether mending the kept inode would write through to names that are none of the group's.
-    fn mends_what_others_have(&self, home: Object, doomed: &HashMap<Object, u64>) -> bool {
+    /// Whether the kept inode may be mended in place, where it has to be: it has no names but the group's,
+    /// and nobody else can have moved another inode to and fro between the looks at those.
+    fn may_mend(&self, home: Object, user: u32) -> bool {
         let at_home = || self.names.iter().filter(|named| named.sound() == Some(home));
-        let rows = self.rows.iter().filter(|row| object(&row.replica) == home).count();
-        let ours = (at_home().count() + rows) as u64 + doomed.get(&home).copied().unwrap_or(0);
+        if at_home().all(Named::is_right) {
+            return true;
+        }
+        let ours = at_home().count() as u64;
+        let elsewhere = self.rows.iter().any(|row| object(&row.replica) == home);
         let foreign = at_home().any(|named| named.replica.is_some_and(|stat| stat.links > ours));
-        foreign && at_home().any(|named| !named.is_right())
+        !elsewhere && !foreign && at_home().all(|named| named.lies_in_private(user))
     }
 
     /// Whether the replica's inode has exactly the names it should have, all of them right.
@@ -210,8 +222,8 @@ impl Group {
         })
     }
 
-    fn resolve(self, doomed: &HashMap<Object, u64>, resolution: &mut Resolution) {
-        let home = self.home.filter(|home| !self.mends_what_others_have(*home, doomed));
+    fn resolve(self, user: u32, resolution: &mut Resolution) {
+        let home = self.home.filter(|home| self.may_mend(*home, user));
         let first = home.and_then(|home| self.first_name(home));
         let first = first.unwrap_or(self.names[0].path()).clone();
         let in_step = home.is_some_and(|home| self.is_in_step(home));

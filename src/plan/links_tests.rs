@@ -1,10 +1,12 @@
 //! Random groups on both sides, resolved and carried out on a model: afterwards exactly the names of
 //! one inode in the source are names of one inode in the replica, and nothing foreign was touched.
 
+use super::FolderTask;
 use super::links::{Links, Named, Resolution, Settled, Waiting};
-use crate::model::{EntryPath, Fingerprint, Kind, Operation, Record, Stat, Timestamp, Verb};
+use crate::model::{Difference, EntryPath, Fingerprint, Kind, Operation, Record, Stat, Timestamp, Verb};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What one path is in a case: which inodes it has, and how good the replica's is.
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ struct Case {
     spots: Vec<Spot>,
     states: BTreeMap<(u64, u64), State>,
     foreign: BTreeMap<u64, u64>,
+    folder_mode: u32,
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -46,7 +49,8 @@ fn case() -> impl Strategy<Value = Case> {
     let spots = prop::collection::vec(spot, 1..9);
     let states = prop::collection::vec(0..3_u8, 20);
     let foreign = prop::collection::vec(0..2_u64, 5);
-    (spots, states, foreign).prop_map(|(spots, states, foreign)| {
+    let folder_mode = prop::sample::select(vec![0o755, 0o775]);
+    (spots, states, foreign, folder_mode).prop_map(|(spots, states, foreign, folder_mode)| {
         let mut spots: Vec<Spot> =
             spots.into_iter().map(|(source, replica, met)| Spot { source, replica, met }).collect();
         let state = |source: u64, replica: u64| {
@@ -71,7 +75,7 @@ fn case() -> impl Strategy<Value = Case> {
             spots[index].met |= !quiet;
         }
         let foreign = (100..105).zip(foreign).collect();
-        Case { spots, states: table, foreign }
+        Case { spots, states: table, foreign, folder_mode }
     })
 }
 
@@ -89,6 +93,16 @@ impl Case {
     /// What `decide` and the join would give for it.
     fn resolve(&self) -> Resolution {
         let (mut links, mut rows) = (Links::default(), Vec::new());
+        let mut here = stat(1, 2, 2);
+        (here.fingerprint.kind, here.fingerprint.mode) = (Kind::Folder, self.folder_mode);
+        let folder = Arc::new(FolderTask {
+            path: EntryPath::root(),
+            source: here,
+            replica: Some(here),
+            verb: None,
+            difference: Difference::None,
+            displaces: false,
+        });
         for (index, spot) in self.spots.iter().enumerate() {
             let source = stat(spot.source, 1, self.links(|other| other.source == spot.source));
             let replica = self.replica_stat(spot);
@@ -116,11 +130,12 @@ impl Case {
                 (Some(State::Mendable), Some(_)) => Waiting::Operation(operation(Verb::Metadata)),
                 _ => Waiting::Operation(operation(Verb::Copy)),
             };
-            links.add(Named { source, replica, decision, folder: None });
+            let folder = Some(Arc::clone(&folder));
+            links.add(Named { source, replica, decision, folder });
         }
         let wanted = links.incomplete();
         rows.retain(|name: &Settled| wanted.contains(&name.record.source.inode));
-        links.resolve(rows, &HashMap::new())
+        links.resolve(rows, 0)
     }
 
     /// The replica's inodes after the resolution, each operation done as its verb says.
@@ -135,6 +150,8 @@ impl Case {
             let Some(number) = operation.source.map(|source| source.fingerprint.inode) else { continue };
             if operation.verb == Verb::Metadata {
                 let inode = inodes[&operation.path];
+                let shared = self.links(|spot| spot.replica == Some(inode)) > 1;
+                prop_assert!(!shared || self.folder_mode == 0o755, "mended where others may move names");
                 prop_assert_eq!(self.foreign[&inode], 0, "mended through to a name outside: {:?}", operation);
                 let others = self.spots.iter().filter(|spot| spot.replica == Some(inode));
                 prop_assert!(
@@ -185,7 +202,7 @@ proptest! {
         let spots = sources.iter().map(|&source| Spot { source, replica: Some(source + 100), met: true });
         let states = (0..3).map(|source| ((source, source + 100), State::Right)).collect();
         let foreign = (100..105).map(|inode| (inode, 0)).collect();
-        let resolution = Case { spots: spots.collect(), states, foreign }.resolve();
+        let resolution = Case { spots: spots.collect(), states, foreign, folder_mode: 0o755 }.resolve();
         prop_assert!(resolution.operations.is_empty() && resolution.unsettled.is_empty());
         prop_assert_eq!(resolution.confirmed.len(), sources.len());
     }

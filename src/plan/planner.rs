@@ -2,7 +2,7 @@
 
 use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
-use super::links::{Links, Named, Object, Settled, Waiting, object};
+use super::links::{Links, Named, Settled, Waiting};
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
 use crate::model::{
@@ -166,12 +166,8 @@ impl<'r> Planner<'r> {
 
     /// The plan. `settled` are the further names of the inodes that [`Planner::incomplete_inodes`] names.
     pub fn finish(mut self, settled: Vec<Settled>) -> Planned {
-        let mut doomed: HashMap<Object, u64> = HashMap::new();
-        let shared = |delete: &&Operation| delete.replica.is_some_and(|replica| replica.links > 1);
-        for delete in self.plan.deletes.iter().chain(&self.plan.litter).filter(shared) {
-            *doomed.entry(delete.replica.as_ref().map_or((0, 0), object)).or_default() += 1;
-        }
-        let resolution = std::mem::take(&mut self.links).resolve(settled, &doomed);
+        let user = self.rules.rights.uid;
+        let resolution = std::mem::take(&mut self.links).resolve(settled, user);
         for (operation, folder) in resolution.operations {
             self.add_operation(operation, folder);
         }
@@ -272,7 +268,7 @@ impl<'r> Planner<'r> {
     fn settle(&mut self, decision: Decision, joined: &Joined, folder: Option<Arc<FolderTask>>) -> Step {
         match decision {
             Decision::Unchanged | Decision::Ask | Decision::Folder(..) => Step::Settled,
-            Decision::Confirm(record) => match self.others_share_it(joined, true) {
+            Decision::Confirm(record) => match self.others_share_it(joined) {
                 Some((source, replica)) => {
                     self.links.add(Named { source, replica, decision: Waiting::Right(record), folder });
                     Step::Settled
@@ -285,7 +281,7 @@ impl<'r> Planner<'r> {
                 Step::Settled
             }
             Decision::Operate(operation) => {
-                match self.others_share_it(joined, operation.verb == Verb::Metadata) {
+                match self.others_share(&operation, joined) {
                     Some((source, replica)) => {
                         let decision = Waiting::Operation(operation);
                         self.links.add(Named { source, replica, decision, folder });
@@ -297,20 +293,28 @@ impl<'r> Planner<'r> {
         }
     }
 
-    /// The figures of both sides where the inode has several names in the source or, for what has the
-    /// `right` content, in the replica: whether they are the right names is for [`Links`] to say.
-    fn others_share_it(&self, joined: &Joined, right: bool) -> Option<(Stat, Option<Stat>)> {
-        let Some(&Seen::Present(source)) =
-            joined.source.as_ref().filter(|_| self.rules.rights.preserve.hard_links)
-        else {
-            return None;
-        };
-        let replica = match &joined.replica {
-            Some(Seen::Present(replica)) => Some(*replica),
-            _ => None,
-        };
-        let shared = source.links > 1 || (right && replica.is_some_and(|replica| replica.links > 1));
-        (shared && source.kind() != Kind::Folder).then_some((source, replica))
+    /// The figures of both sides where the inode of what is right as it is has several names on one of
+    /// them: whether they are the right ones is for [`Links`] to say.
+    fn others_share_it(&self, joined: &Joined) -> Option<(Stat, Option<Stat>)> {
+        let (source, replica) = scanned(joined);
+        let several = |stat: Option<Stat>| stat.is_some_and(|stat| stat.links > 1);
+        let source = source.filter(|_| several(source) || several(replica))?;
+        self.minds_names(&source).then_some((source, replica))
+    }
+
+    /// Likewise for what is to be done to an entry. Where it is mended, what was read need not be what was
+    /// scanned: the figures of the open handles count.
+    fn others_share(&self, operation: &Operation, joined: &Joined) -> Option<(Stat, Option<Stat>)> {
+        let (scanned_source, scanned_replica) = scanned(joined);
+        let source = operation.source.or(scanned_source)?;
+        let replica = operation.replica.or(scanned_replica);
+        let shared = |stat: Option<Stat>| stat.is_some_and(|stat| stat.links > 1);
+        let mended = operation.verb == Verb::Metadata && (shared(replica) || shared(scanned_replica));
+        (self.minds_names(&source) && (source.links > 1 || mended)).then_some((source, replica))
+    }
+
+    fn minds_names(&self, source: &Stat) -> bool {
+        self.rules.rights.preserve.hard_links && source.kind() != Kind::Folder
     }
 
     fn add_operation(&mut self, operation: Operation, folder: Option<Arc<FolderTask>>) {
@@ -329,6 +333,15 @@ impl<'r> Planner<'r> {
             Verb::Create | Verb::Copy | Verb::Metadata => &mut self.plan.entries,
         }
     }
+}
+
+/// The figures of both sides as they were scanned.
+fn scanned(joined: &Joined) -> (Option<Stat>, Option<Stat>) {
+    let present = |seen: &Option<Seen>| match seen {
+        Some(Seen::Present(stat)) => Some(*stat),
+        _ => None,
+    };
+    (present(&joined.source), present(&joined.replica))
 }
 
 /// Whether this is a FIFO, a socket or a device node.
