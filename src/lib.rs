@@ -13,6 +13,7 @@ pub mod model;
 pub mod monitor;
 pub mod mountinfo;
 pub mod plan;
+pub mod resolved;
 pub mod roots;
 pub mod signals;
 pub mod store;

@@ -3,8 +3,9 @@
 //! An OS lock (flock) on a file of its own: it ends with the process, whatever ends that, so a
 //! stale lock file is no lock. The file's content only names the holder for messages.
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
-use rustix::io::{Errno, retry_on_intr};
+use crate::resolved;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::BorrowedFd;
@@ -54,9 +55,8 @@ impl RunLock {
     pub fn acquire(manifest: &Path, since: &str) -> Result<Self, LockError> {
         let path = path_for(manifest);
         let fault = |error: io::Error| LockError::Io { path: path.clone(), error };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = retry_on_intr(|| openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR))
-            .map_err(|e| fault(e.into()))?;
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let handle = resolved::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(fault)?;
         let mut file = File::from(handle);
         for attempt in 1.. {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -79,8 +79,7 @@ impl RunLock {
 /// Who holds the lock that belongs to `manifest` just now, without taking it for longer than an
 /// instant. `None`: nobody.
 pub fn current_holder(manifest: &Path) -> Option<String> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(retry_on_intr(|| openat(CWD, path_for(manifest), flags, Mode::empty())).ok()?);
+    let mut file = File::from(resolved::open(&path_for(manifest), OFlags::RDONLY, Mode::empty()).ok()?);
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Err(Errno::WOULDBLOCK) => Some(holder(&mut file)),
         _ => None,

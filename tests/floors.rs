@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its floor.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("model", 0),
     ("cancel", 0),
     ("plan", 1),
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 22] = [
     ("clock", 2),
     ("umask", 2),
     ("roots", 2),
+    ("resolved", 2),
     ("mountinfo", 2),
     ("engine", 3),
     ("error", 3),
@@ -35,10 +36,15 @@ const FLOORS: [(&str, u8); 22] = [
 ];
 
 /// Who may use a neighbour on the same floor, and why.
-const NEIGHBOURS: [(&str, &str, &str); 8] = [
+const NEIGHBOURS: [(&str, &str, &str); 13] = [
     ("manifest", "lock", "writing needs the lock as proof"),
     ("roots", "config", "roots are paths of the operator and resolved like all of those"),
     ("roots", "mountinfo", "a root is known by the mount it lies on"),
+    ("resolved", "store", "below `/` a path is opened as below a root"),
+    ("roots", "resolved", "a root is opened where it was found, through no link"),
+    ("config", "resolved", "so is the config, and the state folder"),
+    ("lock", "resolved", "so is the lock"),
+    ("manifest", "resolved", "so is the manifest"),
     ("store", "mountinfo", "what is mounted inside a tree is judged by how it is mounted"),
     ("monitor", "plan", "who watches is told what a plan intends"),
     ("engine", "error", "what ends a run is what the engine returns"),

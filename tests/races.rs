@@ -149,6 +149,35 @@ fn race(mirror: &Mirror, swapped: &Path, target: &str, mut round: impl FnMut(u32
     outside.assert_same();
 }
 
+/// The same for a root that lies in `swapped`, whose owner is another user: what the program finds at its
+/// path is the root, nothing, or a link that it refuses.
+fn race_above(mirror: &Mirror, mut round: impl FnMut(u32)) {
+    let outside = Outside::new(mirror);
+    let (swapped, link) = (mirror.path("bob/swap"), mirror.path("bob/link"));
+    let began = Instant::now();
+    let (mut runs, mut through, mut refused) = (0, 0, 0);
+    // Most runs end at the first look: more of them are needed to come to the later ones.
+    while runs < 10 * FEWEST_RUNS || began.elapsed() < race_time() {
+        remove(&swapped);
+        remove(&link);
+        round(runs);
+        symlink(&outside.root, &link);
+        give_away(&mirror.path("bob"));
+        let attacker = Attacker::exchanging(swapped.clone(), link.clone());
+        let output = mirror.run(&["--max-delete", "off"]);
+        attacker.stop();
+        match output.code {
+            0 | 3 | 4 => through += 1,
+            5 => refused += 1,
+            _ => panic!("{output:?}"),
+        }
+        outside.assert_untouched(&format!("in run {runs}: {output:?}"));
+        runs += 1;
+    }
+    assert!(through > 0 && refused > 0, "{through} runs through, {refused} refused: that was no race");
+    outside.assert_same();
+}
+
 fn prepared(what: &str) -> Option<Mirror> {
     if !is_root() {
         skip(&format!("{what}: only root has something to lose"));
@@ -232,6 +261,44 @@ fn work_in_folder(mirror: &Mirror, run: u32) {
     if run.is_multiple_of(2) {
         chown(&source, Some(0), Some(run % 7)).unwrap();
     }
+}
+
+#[test]
+fn a_folder_above_the_source_that_turns_into_a_link_is_never_followed() {
+    let Some(mut mirror) = prepared("a folder above the source") else { return };
+    mirror.source = mirror.path("bob/swap/below");
+    race_above(&mirror, |run| {
+        write(mirror.in_source("secret"), format!("harmless {run}"));
+        if mirror.replica.exists() {
+            assert_no_secret(&mirror);
+        }
+    });
+    assert_no_secret(&mirror);
+}
+
+#[test]
+fn a_folder_above_the_replica_that_turns_into_a_link_is_never_followed() {
+    let Some(mut mirror) = prepared("a folder above the replica") else { return };
+    mirror.replica = mirror.path("bob/swap/below");
+    write(mirror.in_source("new"), "new");
+    race_above(&mirror, |run| {
+        write(mirror.in_replica("extra"), "extra");
+        write(mirror.in_source("file"), format!("file {run}"));
+    });
+}
+
+#[test]
+fn a_folder_above_a_replica_that_is_still_to_be_made_is_never_followed() {
+    let Some(mut mirror) = prepared("a folder above a missing replica") else { return };
+    mirror.replica = mirror.path("bob/swap/new");
+    write(mirror.in_source("file"), "file");
+    race_above(&mirror, |_| {
+        mkdir(mirror.path("bob/swap"));
+        // Each run is the first.
+        remove(&mirror.state);
+        mkdir(&mirror.state);
+        chmod(&mirror.state, 0o700);
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::sync::{self, Request, request};
 use super::{environment, events, output};
 use crate::cancel::Cancel;
 use crate::config::settings::{self, Overrides};
-use crate::config::{ConfigError, state};
+use crate::config::{ConfigError, paths, state};
 use crate::engine::job::Job;
 use crate::engine::status;
 use crate::error::{Error, ExitCode};
@@ -78,7 +78,8 @@ pub fn subjects(options: &JobOptions) -> Result<Request, Error> {
     match asked {
         Err(Error::Config(ConfigError::NothingToMirror)) => {
             let folder = state::folder()?;
-            let named = options.manifest.clone().map(|manifest| vec![manifest]);
+            let named = options.manifest.as_deref().map(paths::resolve).transpose();
+            let named = named.map_err(ConfigError::from)?.map(|manifest| vec![manifest]);
             let jobs = named
                 .unwrap_or_else(|| manifests(&folder))
                 .into_iter()

@@ -4,8 +4,8 @@ use super::ConfigError;
 use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number};
 use crate::model::Preserve;
 use crate::plan::gate::MaxDelete;
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::retry_on_intr;
+use crate::resolved;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Deserializer};
 use std::fs::File;
 use std::io::Read;
@@ -212,11 +212,9 @@ impl ConfigFile {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |error| ConfigError::Read { path: path.to_owned(), error };
         let refused = |cause| Err(ConfigError::Refused { path: path.to_owned(), cause });
-        let resolved = super::paths::resolve(path)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(
-            retry_on_intr(|| openat(CWD, &resolved, flags, Mode::empty())).map_err(|e| read(e.into()))?,
-        );
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let opened = resolved::open(&super::paths::resolve(path)?, flags, Mode::empty());
+        let file = File::from(opened.map_err(read)?);
         let metadata = file.metadata().map_err(read)?;
         if !metadata.is_file() {
             return refused("it is not a regular file");

@@ -2,13 +2,14 @@
 
 use super::ConfigError;
 use super::paths::resolve;
+use crate::resolved;
 use md5::{Digest, Md5};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// `$STATE_DIRECTORY` (as systemd sets it), else `/var/lib/twinfold` for root, else
@@ -34,7 +35,7 @@ pub fn folder() -> Result<PathBuf, ConfigError> {
 
 /// Makes the state folder, for its owner only, if it is missing.
 pub fn create(folder: &Path) -> Result<(), ConfigError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
+    resolved::make_folders(folder).map_err(|error| {
         ConfigError::Invalid(format!(
             "cannot make the state folder {}: {error}; name another place with --manifest and --log-file",
             folder.display()

@@ -2,11 +2,13 @@
 
 use super::error::ManifestError;
 use super::schema::{APPLICATION_ID, CURRENT};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, statat, unlinkat};
-use rustix::io::{Errno, retry_on_intr};
-use std::ffi::OsString;
+use crate::resolved;
+use rustix::fs::{AtFlags, Mode, OFlags, renameat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// What the first bytes of a file say it is.
@@ -26,10 +28,9 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Reads the header without SQLite, which would already write beside a file that is not ours.
 pub(super) fn inspect(path: &Path) -> Result<Header, ManifestError> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let handle = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
+    let handle = match resolved::open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
         Ok(handle) => handle,
-        Err(Errno::NOENT) => return Ok(Header::Absent),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Header::Absent),
         Err(error) => return Err(ManifestError::io("open", path, error)),
     };
     let file = File::from(handle);
@@ -57,8 +58,7 @@ pub(super) fn inspect(path: &Path) -> Result<Header, ManifestError> {
 /// Fails where the file may not be written. SQLite would open it for reading instead, and leave a log
 /// beside it that may not be written either, also not when the file may be again.
 pub(super) fn check_writable(path: &Path) -> Result<(), ManifestError> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))
+    resolved::open(path, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty())
         .map(drop)
         .map_err(|error| ManifestError::io("write to", path, error))
 }
@@ -73,8 +73,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Makes an empty file that only its owner may read; SQLite's own companions inherit that.
 pub(super) fn create_empty(path: &Path) -> Result<(), ManifestError> {
     remove(path)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(CWD, path, flags, Mode::RUSR | Mode::WUSR))
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    resolved::open(path, flags, Mode::RUSR | Mode::WUSR)
         .map(drop)
         .map_err(|error| ManifestError::io("create", path, error))
 }
@@ -96,29 +96,44 @@ pub(super) fn remove_companions(path: &Path) -> Result<(), ManifestError> {
 }
 
 fn remove_one(path: &Path) -> Result<(), ManifestError> {
-    match unlinkat(CWD, path, AtFlags::empty()) {
+    let failed = |error| ManifestError::io("remove", path, error);
+    let (folder, name) = in_folder(path).map_err(failed)?;
+    match unlinkat(&folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(ManifestError::io("remove", path, error)),
+        Err(error) => Err(failed(error.into())),
     }
 }
 
 /// Renames one file.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), ManifestError> {
-    renameat(CWD, from, CWD, to).map_err(|error| ManifestError::io("rename into place", to, error))
+    let rename = || {
+        let ((old, from), (new, to)) = (in_folder(from)?, in_folder(to)?);
+        Ok(renameat(&old, from, &new, to)?)
+    };
+    rename().map_err(|error: io::Error| ManifestError::io("rename into place", to, error))
+}
+
+/// The folder of a file, for calls that take a name in it, and this name.
+fn in_folder(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+    resolved::parent(path)?.ok_or_else(|| Errno::ISDIR.into())
+}
+
+fn is_there(path: &Path) -> bool {
+    resolved::open(path, OFlags::PATH, Mode::empty()).is_ok()
 }
 
 /// Puts a damaged manifest aside as `NAME.damaged-TIME` and says where it is now.
 pub(super) fn set_aside(path: &Path, stamp: &str) -> Result<PathBuf, ManifestError> {
     let mut aside = beside(path, &format!(".damaged-{stamp}"));
     let mut attempt = 1;
-    while statat(CWD, &aside, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+    while is_there(&aside) {
         attempt += 1;
         aside = beside(path, &format!(".damaged-{stamp}-{attempt}"));
     }
     rename(path, &aside)?;
     for suffix in ["-wal", "-shm", "-journal"] {
         let companion = beside(path, suffix);
-        if statat(CWD, &companion, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if is_there(&companion) {
             rename(&companion, &beside(&aside, suffix))?;
         }
     }

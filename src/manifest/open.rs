@@ -152,6 +152,9 @@ fn create(path: &Path, roots: &JobRoots, now: Timestamp) -> Result<(), ManifestE
     file::rename(&new, path)
 }
 
+/// RACE: SQLite opens by path. It looks for links in all of it first and refuses any, but whoever owns a
+/// folder above the state folder may put one there between that look and the open. Worst outcome: the rows
+/// go to another database that was made to look like this one; neither tree is reached through it.
 fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }

@@ -9,8 +9,8 @@ use super::{RootError, RootPaths};
 use crate::model::escape::escaped;
 use crate::model::{RootMount, Side};
 use crate::mountinfo;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
-use rustix::io::retry_on_intr;
+use crate::resolved;
+use rustix::fs::{AtFlags, fstat, statat};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -66,9 +66,7 @@ impl Anchor {
 
     /// Fails where the path no longer leads to the folder that was opened.
     pub fn recheck(&self) -> Result<(), RootError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fresh = retry_on_intr(|| openat(CWD, &self.path, flags, Mode::empty())).map_err(io::Error::from);
-        let now = match fresh.and_then(|fresh| Folder::of(fresh.as_fd())) {
+        let now = match resolved::open_folder(&self.path).and_then(|fresh| Folder::of(fresh.as_fd())) {
             Ok(folder) if folder == self.folder => return Ok(()),
             Ok(folder) => match mount_of(folder) {
                 Some(mount) => format!("a folder on {mount}"),

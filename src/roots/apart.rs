@@ -7,12 +7,9 @@
 
 use super::{RootError, RootPaths};
 use crate::mountinfo::{self, Mount};
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::retry_on_intr;
-use std::fs;
+use crate::resolved;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Refuses roots that are one folder or lie in each other.
@@ -48,7 +45,7 @@ fn by_name_or_inode(roots: &RootPaths) -> Option<&'static str> {
     let is_within = |ids: &[(u64, u64)], root: &[(u64, u64)], there: bool| {
         there && root.first().is_some_and(|root| ids.contains(root))
     };
-    let replica_there = replica.exists();
+    let replica_there = resolved::identity(replica).is_ok();
     let same = source_ids.first() == replica_ids.first() && replica_there;
     if source == replica || same {
         return Some("they are the same folder");
@@ -64,10 +61,7 @@ fn by_name_or_inode(roots: &RootPaths) -> Option<&'static str> {
 
 /// Device and inode of the folder and of all above it, as far as they are there.
 fn identities(path: &Path) -> Vec<(u64, u64)> {
-    path.ancestors()
-        .filter_map(|folder| fs::metadata(folder).ok())
-        .map(|found| (found.dev(), found.ino()))
-        .collect()
+    path.ancestors().filter_map(|folder| resolved::identity(folder).ok()).collect()
 }
 
 /// A folder as its file system has it, whatever it is mounted as.
@@ -83,9 +77,7 @@ struct Place {
 
 /// The place of a folder that may still be missing, in a folder that is there.
 fn place(path: &Path, mounts: &[Mount]) -> Option<Place> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let there = path.ancestors().find(|folder| folder.exists())?;
-    let handle = retry_on_intr(|| openat(CWD, there, flags, Mode::empty())).ok()?;
+    let handle = path.ancestors().find_map(|folder| resolved::open_folder(folder).ok())?;
     let id = mountinfo::id_of(handle.as_fd())?;
     let mount = mounts.iter().find(|mount| mount.id == id)?;
     let path = path.as_os_str().as_bytes().to_vec();

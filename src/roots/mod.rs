@@ -6,7 +6,8 @@ mod apart;
 pub use anchor::{Anchor, Anchors, check_cradle, check_marker};
 
 use crate::config::paths::{PathError, resolve};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, mkdirat, openat, unlinkat};
+use crate::resolved;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, fsync, mkdirat, openat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsStr;
 use std::fs;
@@ -54,17 +55,16 @@ pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
         ));
     }
     check_folder("source", &roots.source)?;
-    let replica_there = match fs::symlink_metadata(&roots.replica) {
-        Ok(_) => {
+    let replica_there = match look_at_folder(&roots.replica) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        _ => {
             check_folder("replica", &roots.replica)?;
             true
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(unavailable("replica", &roots.replica, &error)),
     };
     if !replica_there {
         let parent = roots.replica.parent().unwrap_or(Path::new("/"));
-        if !parent.is_dir() {
+        if resolved::open_folder(parent).is_err() {
             return Err(RootError::Unavailable(format!(
                 "the replica {} cannot be made: {} is not a folder; make it or correct the path",
                 roots.replica.display(),
@@ -100,47 +100,59 @@ pub fn open_source(roots: &RootPaths) -> Result<OwnedFd, RootError> {
 
 /// Opens the replica's root; `None` where it is missing.
 pub fn open_replica(roots: &RootPaths) -> Result<Option<OwnedFd>, RootError> {
-    match open("replica", &roots.replica) {
-        Err(_) if !roots.replica.exists() => Ok(None),
-        result => result.map(Some),
+    match open_folder(&roots.replica) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some).map_err(|error| unavailable("replica", &roots.replica, &error)),
     }
 }
 
 /// Makes the replica's root, for its owner only until its metadata is mirrored. It is made to last at
 /// once: a power cut that took it away from under rows about it would look like an unmounted replica.
 pub fn make_replica(roots: &RootPaths) -> Result<(), RootError> {
-    let failed = |error: Errno| unavailable("replica", &roots.replica, &error.into());
-    match mkdirat(CWD, &roots.replica, Mode::RWXU) {
+    let failed = |error: io::Error| unavailable("replica", &roots.replica, &error);
+    let Some((parent, name)) = resolved::parent(&roots.replica).map_err(failed)? else { return Ok(()) };
+    match mkdirat(&parent, name, Mode::RWXU) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(failed(error.into())),
     }
     // Whoever may make a folder there need not be allowed to list it: then it lasts as the system likes.
-    let Ok(parent) = open("replica", roots.replica.parent().unwrap_or(Path::new("/"))) else { return Ok(()) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(parent) = retry_on_intr(|| openat(&parent, ".", flags, Mode::empty())) else { return Ok(()) };
     match fsync(&parent) {
         // A file system that has nothing to make durable says so.
         Ok(()) | Err(Errno::INVAL | Errno::NOSYS) => Ok(()),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(failed(error.into())),
     }
 }
 
 /// Removes a replica's root that was made for nothing. It is empty; where it is not any more, or cannot
 /// be removed, it stays.
 pub fn unmake_replica(roots: &RootPaths) {
-    let _ = unlinkat(CWD, &roots.replica, AtFlags::REMOVEDIR);
+    if let Ok(Some((parent, name))) = resolved::parent(&roots.replica) {
+        let _ = unlinkat(&parent, name, AtFlags::REMOVEDIR);
+    }
 }
 
 fn open(side: &str, path: &Path) -> Result<OwnedFd, RootError> {
-    // The path has just been resolved: a link at its end now was swapped in.
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))
-        .map_err(|error| unavailable(side, path, &error.into()))
+    open_folder(path).map_err(|error| unavailable(side, path, &error))
+}
+
+/// Opens a root for listing. Its path was resolved: a link on it now was put there since.
+fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    resolved::open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+}
+
+/// Whether what lies at `path` is a folder, without opening it.
+fn look_at_folder(path: &Path) -> io::Result<bool> {
+    let found = fstat(resolved::open(path, OFlags::PATH, Mode::empty())?)?;
+    Ok(FileType::from_raw_mode(found.st_mode) == FileType::Directory)
 }
 
 fn check_folder(side: &str, path: &Path) -> Result<(), RootError> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(RootError::Unavailable(format!(
+    match look_at_folder(path) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(RootError::Unavailable(format!(
             "the {side} {} is not a folder; name the folder itself",
             path.display()
         ))),

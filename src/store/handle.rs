@@ -33,7 +33,7 @@ pub(super) fn os(bytes: &[u8]) -> &OsStr {
 
 /// Opens `path`, which is relative, `/`-joined and may have any length, below `root`. Fails with
 /// `ELOOP` where a component is a symlink and `EXDEV` where it would lead outside.
-pub(super) fn open_beneath(
+pub(crate) fn open_beneath(
     root: BorrowedFd<'_>,
     path: &[u8],
     flags: OFlags,

@@ -22,6 +22,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 pub use handle::Mounts;
+pub(crate) use handle::open_beneath;
 pub use stage::TemporaryName;
 pub use trust::Trust;
 
