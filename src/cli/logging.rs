@@ -1,7 +1,7 @@
 //! The log: log4rs, configured from our own settings; rolled by size, text or JSON.
 
+use super::log_file::LogFile;
 use super::output;
-use super::rolling::Roller;
 use crate::clock;
 use crate::config::ConfigError;
 use crate::config::file::{LogFormat, LogLevel};
@@ -12,13 +12,8 @@ use crate::error::Error;
 use crate::model::escape::tamed;
 use log::{LevelFilter, Record};
 use log4rs::append::console::{ConsoleAppender, Target};
-use log4rs::append::rolling_file::RollingFileAppender;
-use log4rs::append::rolling_file::policy::compound::CompoundPolicy;
-use log4rs::append::rolling_file::policy::compound::trigger::size::SizeTrigger;
 use log4rs::config::{Appender, Config, Root};
 use log4rs::encode::{Encode, Write};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
-use rustix::io::retry_on_intr;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,15 +38,11 @@ pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<(), E
     }
     state::check(folder)?;
     state::check_file(path)?;
-    prepare_file(path)?;
-    let text = plain_text(path)?;
-    let refused = |why: String| Error::Config(ConfigError::Invalid(format!("cannot log to {text}: {why}")));
-    let trigger = Box::new(SizeTrigger::new(settings.max_bytes));
-    let policy = CompoundPolicy::new(trigger, Box::new(Roller { keep: settings.keep }));
-    let file = RollingFileAppender::builder()
-        .encoder(Box::new(Lines { format: settings.format }))
-        .build(path, Box::new(policy))
-        .map_err(|error| refused(error.to_string()))?;
+    let refused =
+        |why: String| Error::Config(ConfigError::Invalid(format!("cannot log to {}: {why}", path.display())));
+    let encoder = Box::new(Lines { format: settings.format });
+    let file = LogFile::open(path, encoder, settings.max_bytes, settings.keep)
+        .map_err(|error| ConfigError::Invalid(error.to_string()))?;
     let mut config = Config::builder().appender(Appender::builder().build("file", Box::new(file)));
     let mut root = Root::builder().appender("file");
     if verbose {
@@ -86,39 +77,6 @@ fn filter(level: LogLevel) -> LevelFilter {
         LogLevel::Info => LevelFilter::Info,
         LogLevel::Debug => LevelFilter::Debug,
     }
-}
-
-/// Makes the file for its owner only, following no link; log4rs then appends to it.
-fn prepare_file(path: &Path) -> Result<(), Error> {
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::CLOEXEC;
-    let opened = retry_on_intr(|| openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)).and_then(fstat);
-    if opened.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) != FileType::RegularFile) {
-        // Rolling renames it: a device or pipe would be taken away from everybody.
-        let message =
-            format!("the log {} is not a regular file; name another with --log-file", path.display());
-        return Err(ConfigError::Invalid(message).into());
-    }
-    opened.map(drop).map_err(|error| {
-        let error = std::io::Error::from(error);
-        ConfigError::Invalid(format!(
-            "cannot open the log {}: {error}; name another with --log-file",
-            path.display()
-        ))
-        .into()
-    })
-}
-
-/// log4rs takes its path as text and expands `$ENV{...}` in it: what would not survive is refused.
-fn plain_text(path: &Path) -> Result<&str, Error> {
-    path.to_str().filter(|text| !text.contains("$ENV{")).ok_or_else(|| {
-        let message = format!("the log's path {} must be UTF-8, without $ENV{{", path.display());
-        ConfigError::Invalid(message).into()
-    })
 }
 
 /// Our own encoder: names are escaped before they come here, so a line break separates events.

@@ -4,6 +4,7 @@ mod approve;
 mod args;
 mod environment;
 mod events;
+mod log_file;
 mod logging;
 mod output;
 mod progress;

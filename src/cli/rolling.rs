@@ -3,44 +3,74 @@
 //! log4rs has a roller of its own. Where that cannot rename it prints to stdout, in the middle of our
 //! results, and panics where nobody reads those.
 
-use log4rs::append::rolling_file::policy::compound::roll::Roll;
-use rustix::fs::{AtFlags, CWD, renameat, unlinkat};
+use crate::resolved;
+use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// Renames the log that has grown too large.
-#[derive(Debug)]
-pub(super) struct Roller {
-    /// So many old logs stay.
-    pub keep: u32,
+/// Why an old log could not be put away.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RollError {
+    /// Something is in the way, or the folder may not be changed.
+    #[error("the log {log} cannot be rolled: renaming {from} to {to} failed: {error}", log = log.display(),
+        from = from.display(), to = to.display())]
+    Rename {
+        /// The log.
+        log: PathBuf,
+        /// The name it or an old one has.
+        from: PathBuf,
+        /// The name that it cannot get.
+        to: PathBuf,
+        /// The system's reason.
+        error: Errno,
+    },
+    /// No old ones are kept, and this one does not go.
+    #[error("the log {log} cannot be emptied: {error}", log = log.display())]
+    Remove {
+        /// The log.
+        log: PathBuf,
+        /// The system's reason.
+        error: Errno,
+    },
+    /// Its folder is gone, or its path has become a link.
+    #[error("the folder of the log {log} cannot be opened: {error}", log = log.display())]
+    Folder {
+        /// The log.
+        log: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
 }
 
-impl Roll for Roller {
-    fn roll(&self, log: &Path) -> anyhow::Result<()> {
-        for number in (0..self.keep).rev() {
-            let (from, to) = (numbered(log, number), numbered(log, number + 1));
-            match renameat(CWD, &from, CWD, &to) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => {
-                    anyhow::bail!("it cannot be renamed from {} to {}: {error}", from.display(), to.display())
-                }
+/// Renames the log that has grown too large; `keep` old ones stay.
+pub(super) fn roll(log: &Path, keep: u32) -> Result<(), RollError> {
+    let lost = |error| RollError::Folder { log: log.to_owned(), error };
+    let Some((folder, name)) = resolved::parent(log).map_err(lost)? else { return Ok(()) };
+    for number in (0..keep).rev() {
+        let (from, to) = (numbered(name, number), numbered(name, number + 1));
+        match renameat(&folder, &from, &folder, &to) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => {
+                let (from, to) = (PathBuf::from(from), PathBuf::from(to));
+                return Err(RollError::Rename { log: log.to_owned(), from, to, error });
             }
         }
-        match unlinkat(CWD, log, AtFlags::empty()) {
-            // Renamed away, as it should be.
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => anyhow::bail!("it cannot be emptied: {error}"),
-        }
+    }
+    match unlinkat(&folder, name, AtFlags::empty()) {
+        // Renamed away, as it should be.
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(RollError::Remove { log: log.to_owned(), error }),
     }
 }
 
-fn numbered(log: &Path, number: u32) -> PathBuf {
-    if number == 0 {
-        return log.to_owned();
+fn numbered(name: &OsStr, number: u32) -> OsString {
+    let mut numbered = name.to_owned();
+    if number > 0 {
+        numbered.push(format!(".{number}"));
     }
-    let mut name = log.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
+    numbered
 }
 
 #[cfg(test)]
@@ -56,11 +86,12 @@ mod tests {
         for (keep, left) in [(2, vec!["4", "3"]), (1, vec!["4"]), (0, vec![])] {
             for text in ["1", "2", "3", "4"] {
                 fs::write(&log, text).unwrap();
-                Roller { keep }.roll(&log).unwrap();
+                roll(&log, keep).unwrap();
                 assert!(!log.exists());
             }
-            let found: Vec<String> =
-                (1..=keep).map(|number| fs::read_to_string(numbered(&log, number)).unwrap()).collect();
+            let found: Vec<String> = (1..=keep)
+                .map(|number| fs::read_to_string(dir.path().join(format!("log.{number}"))).unwrap())
+                .collect();
             assert_eq!(found, left, "{keep} kept");
         }
     }
@@ -71,7 +102,7 @@ mod tests {
         let log = dir.path().join("log");
         fs::write(&log, "text").unwrap();
         fs::create_dir_all(dir.path().join("log.1/in the way")).unwrap();
-        let refused = Roller { keep: 1 }.roll(&log).unwrap_err().to_string();
+        let refused = roll(&log, 1).unwrap_err().to_string();
         assert!(refused.contains("log.1"), "{refused}");
         assert_eq!(fs::read_to_string(&log).unwrap(), "text");
     }
