@@ -233,6 +233,27 @@ fn state_and_config_of_another_user_are_refused_to_root() {
         mirror.run(&[]).expect(2).says("belongs to user");
         chown(&file, Some(0), None).unwrap();
     }
+    let approve = || {
+        let mut command = mirror.program(&["approve"]);
+        command.args(mirror.roots());
+        finish(command)
+    };
+    approve().expect(1).says("no deletes");
+    for state in [mirror.manifest(), mirror.state.clone()] {
+        chown(&state, Some(NOBODY), None).unwrap();
+        approve().expect(2).says("belongs to user");
+        mirror.run(&[]).expect(2).says("belongs to user");
+        chown(&state, Some(0), None).unwrap();
+    }
+    // Also one that all may write to, each his own: its owner may do more.
+    let folder = mirror.path("sticky");
+    mkdir(&folder);
+    let manifest = folder.join("m.db");
+    for (owner, code) in [(NOBODY, 2), (0, 0)] {
+        chown(&folder, Some(owner), None).unwrap();
+        chmod(&folder, 0o1777);
+        mirror.run(&["--manifest", manifest.to_str().unwrap()]).expect(code);
+    }
     let config = mirror.write_config("config.toml", "");
     let run = || mirror.run(&["--config", config.to_str().unwrap()]);
     run().expect(0);

@@ -4,12 +4,11 @@ use super::ConfigError;
 use super::paths::resolve;
 use crate::resolved;
 use md5::{Digest, Md5};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// `$STATE_DIRECTORY` (as systemd sets it), else `/var/lib/twinfold` for root, else
@@ -43,15 +42,22 @@ pub fn create(folder: &Path) -> Result<(), ConfigError> {
     })
 }
 
-/// Refuses a folder for state in which other users could plant or swap files.
+/// Refuses a folder for state in which other users could plant or swap files: one that they may write to,
+/// or that is theirs, for its owner may always do so.
 pub fn check(folder: &Path) -> Result<(), ConfigError> {
     const OTHERS_WRITE: u32 = 0o022;
     const STICKY: u32 = 0o1000;
-    match fs::metadata(folder) {
-        Ok(found) if !found.is_dir() => {
+    match look_at(folder) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::Directory => {
             Err(ConfigError::Invalid(format!("{} is not a folder", folder.display())))
         }
-        Ok(found) if found.mode() & OTHERS_WRITE != 0 && found.mode() & STICKY == 0 => {
+        Ok(found) if is_foreign(&found) => Err(ConfigError::Invalid(format!(
+            "the folder {}, where the manifest or log would lie, belongs to user {}, who could swap what is in it; \
+             run chown on it, or name another place with --manifest and --log-file",
+            folder.display(),
+            found.st_uid
+        ))),
+        Ok(found) if found.st_mode & OTHERS_WRITE != 0 && found.st_mode & STICKY == 0 => {
             Err(ConfigError::Invalid(format!(
                 "others may write to {}, where the manifest or log would lie; run chmod go-w on it",
                 folder.display()
@@ -77,16 +83,26 @@ pub fn check_file(path: &Path) -> Result<(), ConfigError> {
             path.display()
         )))
     };
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => refused("it is not a regular file"),
-        Ok(found) if found.nlink() > 1 => refused("it is a hard link to a file with other names"),
-        Ok(found) if found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw() => {
-            refused(&format!("it belongs to user {}", found.uid()))
+    match look_at(path) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
+            refused("it is not a regular file")
         }
+        Ok(found) if found.st_nlink > 1 => refused("it is a hard link to a file with other names"),
+        Ok(found) if is_foreign(&found) => refused(&format!("it belongs to user {}", found.st_uid)),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => refused(&format!("it cannot be looked at: {error}")),
     }
+}
+
+/// What lies at a resolved path, seen through no link.
+fn look_at(path: &Path) -> io::Result<Stat> {
+    Ok(fstat(resolved::open(path, OFlags::PATH, Mode::empty())?)?)
+}
+
+/// Whether it belongs neither to root nor to the user who runs this.
+fn is_foreign(found: &Stat) -> bool {
+    found.st_uid != 0 && found.st_uid != rustix::process::geteuid().as_raw()
 }
 
 /// The file name of a job's manifest: the job's name, or, for a job from the command line, the

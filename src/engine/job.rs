@@ -108,13 +108,19 @@ impl Job {
         if self.settings.manifest.is_none() {
             state::create(folder)?;
         }
-        state::check(folder)?;
+        self.check_state()?;
+        Ok(RunLock::acquire(&self.manifest, &clock::readable(clock::now()))?)
+    }
+
+    /// Refuses a manifest that somebody else may have planted or could swap, with all that lies beside it.
+    pub fn check_state(&self) -> Result<(), Error> {
+        state::check(self.manifest.parent().unwrap_or(Path::new("/")))?;
         for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
             let mut file = self.manifest.clone().into_os_string();
             file.push(suffix);
             state::check_file(Path::new(&file))?;
         }
-        Ok(RunLock::acquire(&self.manifest, &clock::readable(clock::now()))?)
+        Ok(())
     }
 
     /// Opens the job's manifest for writing. One that is damaged is set aside, and that is said.
