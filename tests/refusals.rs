@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::mounts::bind;
 use common::program::{Output, finish, start, wait_until};
 use common::tree::{Tree, assert_same, chmod, mkdir, mkfifo, remove, symlink, write};
 use common::{Mirror, settle};
@@ -275,6 +276,43 @@ fn state_and_log_inside_a_mirrored_folder_are_refused() {
     }
     assert_same(&source, &Tree::of(&mirror.source));
     assert_same(&replica, &Tree::of(&mirror.replica));
+}
+
+#[test]
+fn state_and_log_that_a_bind_mount_shows_inside_a_mirrored_folder_are_refused() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("file"), "x");
+    mkdir(mirror.in_source("in"));
+    mkdir(mirror.in_source("state"));
+    chmod(mirror.in_source("state"), 0o700);
+    for folder in ["home/logs", "bound", "other"] {
+        mkdir(mirror.path(folder));
+    }
+    let untouched = || {
+        assert!(!mirror.replica.exists(), "nothing is mirrored");
+        for folder in [&mirror.state, &mirror.path("home/logs"), &mirror.in_source("state")] {
+            assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "{}", folder.display());
+        }
+    };
+    // The state, a folder above it, and the log's folder, mounted in the source.
+    for (from, more) in [
+        ("state", &[][..]),
+        ("home", &["--manifest", "home/logs/m.db"]),
+        ("home", &["--log-file", "home/logs/log"]),
+    ] {
+        let Some(_bound) = bind(&mirror.path(from), &mirror.in_source("in")) else { return };
+        mirror.run(more).expect(2).says("lies inside the source").says("mounted at");
+        untouched();
+    }
+    // The source mounted elsewhere, and a part of it.
+    for (from, manifest) in [("source", "bound/state/m.db"), ("source/state", "bound/m.db")] {
+        let Some(_bound) = bind(&mirror.path(from), &mirror.path("bound")) else { return };
+        mirror.run(&["--manifest", manifest]).expect(2).says("lies inside the source");
+        untouched();
+    }
+    // What shows neither is none of its business.
+    let Some(_bound) = bind(&mirror.path("other"), &mirror.in_source("in")) else { return };
+    mirror.run(&[]).expect(0);
 }
 
 #[test]

@@ -8,19 +8,20 @@
 use super::{RootError, RootPaths};
 use crate::mountinfo::{self, Mount};
 use crate::resolved;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Refuses roots that are one folder or lie in each other.
 pub(super) fn check(roots: &RootPaths) -> Result<(), RootError> {
-    if let Some(how) = by_name_or_inode(roots) {
+    if let Some(how) = by_name_or_inode(roots)? {
         return Err(refusal(roots, how));
     }
     // Without the table there is nothing to learn from it; the run says that it is missing.
     let mounts = mountinfo::table().unwrap_or_default();
-    let (Some(source), Some(replica)) = (place(&roots.source, &mounts), place(&roots.replica, &mounts))
-    else {
+    let there = (place(&roots.source, &mounts), place(&roots.replica, &mounts));
+    let (Some(source), Some(replica)) = there else {
         return Ok(());
     };
     match by_mounts(&source, &replica, &mounts) {
@@ -38,30 +39,71 @@ pub(super) fn refusal(roots: &RootPaths, how: &str) -> RootError {
     ))
 }
 
-fn by_name_or_inode(roots: &RootPaths) -> Option<&'static str> {
+/// How a file, which may still be missing, lies inside `root` under another name. What of the two cannot be
+/// opened tells nothing here: whoever opens it says why.
+pub(super) fn shows(root: &Path, file: &Path) -> Option<String> {
+    let folder = file.parent()?;
+    let above = identities(folder).unwrap_or_default();
+    if resolved::identity(root).is_ok_and(|root| above.contains(&root)) {
+        return Some(", which is mounted there as well".to_owned());
+    }
+    let mounts = mountinfo::table().unwrap_or_default();
+    shown_by(&place(root, &mounts)?, &place(folder, &mounts)?, &mounts)
+}
+
+/// The same for places: whether the folder lies in the root, or something mounted in the root shows it.
+fn shown_by(root: &Place, folder: &Place, mounts: &[Mount]) -> Option<String> {
+    if root.device == folder.device && below(&root.within, &folder.within).is_some() {
+        return Some(", through a bind mount".to_owned());
+    }
+    let holds = |mount: &&Mount| {
+        let inside = below(&root.path, &mount.point).is_some_and(|rest| !rest.is_empty());
+        inside && mount.device == folder.device && below(&mount.root, &folder.within).is_some()
+    };
+    let point = &mounts.iter().find(holds)?.point;
+    Some(format!(", by what is mounted at {}", crate::model::escape::escaped(point)))
+}
+
+fn by_name_or_inode(roots: &RootPaths) -> Result<Option<&'static str>, RootError> {
     let RootPaths { source, replica } = roots;
-    let source_ids = identities(source);
-    let replica_ids = identities(replica);
+    let told =
+        |side: &str, path: &Path| identities(path).map_err(|error| super::unavailable(side, path, &error));
+    let source_ids = told("source", source)?;
+    let replica_ids = told("replica", replica)?;
     let is_within = |ids: &[(u64, u64)], root: &[(u64, u64)], there: bool| {
         there && root.first().is_some_and(|root| ids.contains(root))
     };
     let replica_there = resolved::identity(replica).is_ok();
     let same = source_ids.first() == replica_ids.first() && replica_there;
     if source == replica || same {
-        return Some("they are the same folder");
+        return Ok(Some("they are the same folder"));
     }
     if replica.starts_with(source) || is_within(&replica_ids, &source_ids, true) {
-        return Some("the replica lies inside the source");
+        return Ok(Some("the replica lies inside the source"));
     }
     if source.starts_with(replica) || is_within(&source_ids, &replica_ids, replica_there) {
-        return Some("the source lies inside the replica");
+        return Ok(Some("the source lies inside the replica"));
     }
-    None
+    Ok(None)
 }
 
-/// Device and inode of the folder and of all above it, as far as they are there.
-fn identities(path: &Path) -> Vec<(u64, u64)> {
-    path.ancestors().filter_map(|folder| resolved::identity(folder).ok()).collect()
+/// Device and inode of the folder and of all above it, from where the path is there on. Fails where one of
+/// them cannot be looked at: it might have been the one that they share.
+fn identities(path: &Path) -> io::Result<Vec<(u64, u64)>> {
+    let mut found = Vec::new();
+    for folder in path.ancestors() {
+        match resolved::identity(folder) {
+            Ok(identity) => found.push(identity),
+            Err(error) if found.is_empty() && is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether there is nothing at a path, or nothing that could hold more of it.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// A folder as its file system has it, whatever it is mounted as.
@@ -147,6 +189,19 @@ mod tests {
         assert_eq!(join(b"/", b""), b"/");
         assert_eq!(join(b"/sub", b""), b"/sub");
         assert_eq!(join(b"/sub", b"x"), b"/sub/x");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+    fn what_is_missing_at_the_end_of_a_path_is_let_be_and_what_cannot_be_looked_at_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(dir.path()).unwrap();
+        std::fs::create_dir_all(base.join("real/deep")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
+        let known = identities(&base.join("real")).unwrap();
+        assert_eq!(known.len(), base.join("real").ancestors().count());
+        assert_eq!(identities(&base.join("real/new/deeper")).unwrap(), known);
+        assert!(identities(&base.join("link/deep")).is_err());
     }
 
     #[test]

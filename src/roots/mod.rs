@@ -79,12 +79,14 @@ pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
     Ok(roots)
 }
 
-/// Refuses a file of this program (manifest, log) that would lie inside a mirrored folder.
+/// Refuses a file of this program (manifest, log) that would lie inside a mirrored folder, by its path or
+/// by what is mounted where.
 pub fn check_outside(roots: &RootPaths, what: &str, file: &Path) -> Result<(), RootError> {
     for (side, root) in [("source", &roots.source), ("replica", &roots.replica)] {
-        if file.starts_with(root) {
+        let how = if file.starts_with(root) { Some(String::new()) } else { apart::shows(root, file) };
+        if let Some(how) = how {
             return Err(RootError::Refused(format!(
-                "the {what} {} lies inside the {side} {}; put it elsewhere",
+                "the {what} {} lies inside the {side} {}{how}; put it elsewhere",
                 file.display(),
                 root.display()
             )));
