@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod rebuild;
 mod rolling;
+mod roster;
 mod status;
 mod status_lines;
 mod sync;

@@ -2,6 +2,7 @@
 
 use super::args::{JobOptions, SyncOptions};
 use super::progress::{self, Bar};
+use super::roster::{self, Member};
 use super::watch::{Diagnostics, Json, Logged, PlanLines, Together};
 use super::{environment, events, logging, output};
 use crate::cancel::Cancel;
@@ -53,26 +54,36 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     let dry_run = environment::switch(options.dry_run, "DRY_RUN")?;
     let accept_root = environment::switch(options.accept_root, "ACCEPT_ROOT")?;
     let request = request(options.job)?;
-    let mut jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
-    for job in &mut jobs {
-        job.accept_root = accept_root;
+    let mut members = roster::call(&request, !dry_run)?;
+    for member in &mut members {
+        member.job.accept_root = accept_root;
     }
+    let jobs: Vec<Job> = members.iter().map(|member| member.job.clone()).collect();
     check_apart(&request, &jobs)?;
     let cancel = Arc::new(Cancel::new());
     let at_once = if once || dry_run { ExitCode::Interrupted } else { ExitCode::Ok };
     let wake = signals::listen(Arc::clone(&cancel), at_once.number())
         .map_err(|error| Error::System { action: "listen for signals", error })?;
     if dry_run {
-        return preview(&request, &jobs, &cancel).map(output::settle);
+        return preview(&request, &members, &cancel).map(output::settle);
     }
     let log = place_log(&request, &jobs)?;
-    let locks: Vec<RunLock> = jobs.iter().map(Job::lock).collect::<Result<_, _>>()?;
+    // A daemon may run later what cannot run now.
+    let locked = |member: &Member| (member.away.is_none() || !once).then(|| member.job.lock()).transpose();
+    let locks: Vec<Option<RunLock>> = members.iter().map(locked).collect::<Result<_, _>>()?;
     logging::start(&request.log, &log, request.options.verbose)?;
     let shell = Shell { request: &request, cancel: &cancel, daemon: !once };
     if once {
         let mut code = ExitCode::Ok;
-        for (job, lock) in jobs.iter().zip(&locks) {
-            if !cancel.requested() {
+        for (Member { job, away }, lock) in members.iter().zip(&locks) {
+            if cancel.requested() {
+                break;
+            }
+            if let Some(error) = away {
+                tell_failure(&request.options, job, error);
+                roster::note(job, error);
+                code = code.worst(error.exit_code());
+            } else if let Some(lock) = lock {
                 code = code.worst(shell.run_one(job, lock));
             }
         }
@@ -84,10 +95,16 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     let mut accept = vec![accept_root; jobs.len()];
     daemon::keep_running(&intervals, &cancel, &wake, |number| {
         let accept_root = std::mem::take(&mut accept[number]);
+        let Some(lock) = &locks[number] else { return };
         // Roots may have come, gone or changed since the last run.
         match Job::prepare(request.jobs[number].clone()) {
-            Ok(job) => drop(shell.run_one(&Job { accept_root, ..job }, &locks[number])),
-            Err(error) => tell_failure(&request.options, &jobs[number], &error),
+            Ok(job) => drop(shell.run_one(&Job { accept_root, ..job }, lock)),
+            Err(error) => {
+                tell_failure(&request.options, &jobs[number], &error);
+                if matches!(error, Error::Root(_)) {
+                    roster::note_with(&jobs[number], lock, &error);
+                }
+            }
         }
     });
     log::info!("daemon stopped");
@@ -150,10 +167,16 @@ pub fn check_apart(request: &Request, jobs: &[Job]) -> Result<(), Error> {
     Ok(())
 }
 
-fn preview(request: &Request, jobs: &[Job], cancel: &Cancel) -> Result<ExitCode, Error> {
+fn preview(request: &Request, members: &[Member], cancel: &Cancel) -> Result<ExitCode, Error> {
     let mut code = ExitCode::Ok;
-    for job in jobs {
-        code = code.worst(preview_one(&request.options, job, cancel)?);
+    for Member { job, away } in members {
+        code = code.worst(match away {
+            None => preview_one(&request.options, job, cancel)?,
+            Some(error) => {
+                tell_failure(&request.options, job, error);
+                error.exit_code()
+            }
+        });
     }
     Ok(code)
 }

@@ -5,6 +5,7 @@ use super::job::{Job, Trees};
 use super::run::note_failure;
 use crate::clock;
 use crate::error::Error;
+use crate::lock::RunLock;
 use crate::manifest::{Holding, Manifest, RunFigures, RunKind};
 use crate::model::{HeldDelete, HeldPlan, Operation, RootMounts, Timestamp, Unsteady};
 use crate::monitor::Monitor;
@@ -106,6 +107,16 @@ pub fn note_refusal(manifest: &Manifest, began: Timestamp, error: &Error) -> Res
     let run = manifest.begin_run(RunKind::Sync, began)?;
     manifest.finish_run(run, clock::now(), &figures, &[], Holding::Same)?;
     Ok(())
+}
+
+/// The same for a job that did not get so far as to open its roots; nothing where it has no manifest, for
+/// then it has no history either.
+pub fn note_away(job: &Job, lock: &RunLock, error: &Error, monitor: &dyn Monitor) -> Result<(), Error> {
+    if !job.has_manifest() {
+        return Ok(());
+    }
+    let began = clock::now();
+    note_refusal(&job.open_manifest(lock, began, monitor)?, began, error)
 }
 
 /// Says what the gate did: which deletes are held under which number, which go ahead.

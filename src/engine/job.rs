@@ -14,10 +14,12 @@ use crate::model::{RootMounts, Side, Timestamp, Unsteady};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
+use crate::resolved;
 use crate::roots::{self, Anchor, Anchors, RootPaths};
 use crate::store::Mounts;
 use crate::store::local::LocalStore;
 use crate::umask;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -121,6 +123,11 @@ impl Job {
             state::check_file(Path::new(&file))?;
         }
         Ok(())
+    }
+
+    /// Whether there is a manifest: whether the job has ever run.
+    pub fn has_manifest(&self) -> bool {
+        resolved::open(&self.manifest, OFlags::PATH, Mode::empty()).is_ok()
     }
 
     /// Opens the job's manifest for writing. One that is damaged is set aside, and that is said.
