@@ -145,14 +145,16 @@ impl Job {
         Ok(opened.manifest)
     }
 
-    /// Sets aside a manifest whose damage showed in use, and says so. It must have been closed.
+    /// Sets aside a manifest whose damage showed in use, puts a new one in its place, and says so. It must
+    /// have been closed.
     pub fn set_manifest_aside(
         &self,
         lock: &RunLock,
         cause: &str,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
-        let aside = Manifest::set_aside(lock, &self.manifest, &clock::file_stamp(clock::now()))?;
+        let now = clock::now();
+        let aside = Manifest::succeed(lock, &self.manifest, &self.roots(), now, &clock::file_stamp(now))?;
         self.say_set_aside(&aside, cause, monitor);
         Ok(())
     }

@@ -11,10 +11,10 @@ use super::report::{Report, Tally};
 use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
-use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunFigures, RunKind};
-use crate::model::{Record, RootMounts, Side};
+use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunFigures, RunKind, Salvage};
+use crate::model::{Record, Side};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::Plan;
 use crate::plan::decide::Rules;
@@ -42,7 +42,7 @@ pub fn sync(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -
 
 /// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
 pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(Approved, Report), Error> {
-    let ahead = |reader: Option<&Reader>| look_ahead(job, reader, cancel, monitor);
+    let ahead = |reader: Option<&Reader>| look_ahead(job, reader, None, cancel, monitor);
     let known = match Reader::open(&job.manifest) {
         Ok(reader) => match ahead(Some(&reader)) {
             // A run began meanwhile: what was taken to stand still is read like a live one now.
@@ -54,7 +54,10 @@ pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(App
     };
     let (approved, report) = match known {
         // A sync would set it aside and adopt the replica.
-        Err(Error::Manifest(error)) if error.is_damage() => ahead(None)?,
+        Err(Error::Manifest(error)) if error.is_damage() => {
+            let salvage = Salvage::of(&job.manifest, &job.roots());
+            look_ahead(job, None, Some(salvage), cancel, monitor)?
+        }
         known => known?,
     };
     for problem in &report.tally.problems {
@@ -69,6 +72,7 @@ pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(App
 fn look_ahead(
     job: &Job,
     reader: Option<&Reader>,
+    damaged: Option<Salvage>,
     cancel: &Cancel,
     monitor: &dyn Monitor,
 ) -> Result<(Approved, Report), Error> {
@@ -76,13 +80,17 @@ fn look_ahead(
     if let Some(reader) = reader {
         reader.check_job(&job.roots())?;
     }
-    let recorded = reader.map_or(Ok(RootMounts::default()), Reader::root_mounts)?;
-    let View { mut source, replica } = job.look_at_trees(&recorded)?;
-    let before = reader.map_or(Ok(None), Reader::held_plan)?;
+    let succeeds = damaged.is_some() || reader.map_or(Ok(false), Reader::is_successor)?;
+    let Salvage { mut root_mounts, mut source_mounts } = damaged.unwrap_or_default();
     if let Some(reader) = reader {
-        source.recall_mounts(reader.source_mounts()?);
+        root_mounts = reader.root_mounts()?;
+        source_mounts = reader.source_mounts()?;
     }
-    if replica.is_none() && reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true)) {
+    let View { mut source, replica } = job.look_at_trees(&root_mounts)?;
+    let before = reader.map_or(Ok(None), Reader::held_plan)?;
+    source.recall_mounts(source_mounts);
+    let known = succeeds || reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true));
+    if replica.is_none() && known {
         return Err(job.replica_gone());
     }
     let workers = Workers::new(job.settings.workers)?;
@@ -110,7 +118,8 @@ fn look_ahead(
     }
     let mut tally = Tally::default();
     tally.problems.clone_from(&plan.problems);
-    let approved = approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady());
+    let limit = job.settings.max_delete;
+    let approved = approve(plan, &census, limit, before.as_ref(), job.unsteady(), succeeds);
     if let Some(release) = approved.release() {
         gates::tell_release(release, monitor);
     }
@@ -134,7 +143,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let began = clock::now();
     let manifest = job.open_manifest(lock, began, monitor)?;
     let recorded = manifest.root_mounts()?;
-    let first_run = !manifest.knows_entries()?;
+    let successor = manifest.is_successor()?;
+    let first_run = !successor && !manifest.knows_entries()?;
     let opened = job.open_trees(first_run, &recorded).and_then(|trees| {
         let apart = gates::see_apart(job, &recorded, &trees)?;
         Ok((trees, apart))
@@ -167,7 +177,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let scan = Scan { job, source: &trees.source, replica: Some(&trees.replica), rules: &rules, cancel };
     let outcome = scan.plan_with(&trees.replica, &manifest, &workers, &mut report, monitor).and_then(
         |(plan, census)| {
-            let approved = approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady());
+            let approved =
+                approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady(), successor);
             held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
             gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
             report.held = approved.held();
@@ -187,6 +198,9 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     match outcome {
         Ok(()) | Err(Error::Interrupted) => {
             gates::tell_dropped(noted?, before.as_ref(), monitor);
+            if successor && report.exit_code() == ExitCode::Ok {
+                manifest.settle_succession()?;
+            }
             Ok(report)
         }
         // What stopped the run says more than that it could not be noted.

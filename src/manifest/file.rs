@@ -3,7 +3,7 @@
 use super::error::ManifestError;
 use super::schema::{APPLICATION_ID, CURRENT};
 use crate::resolved;
-use rustix::fs::{AtFlags, Mode, OFlags, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, linkat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -122,20 +122,29 @@ fn is_there(path: &Path) -> bool {
     resolved::open(path, OFlags::PATH, Mode::empty()).is_ok()
 }
 
-/// Puts a damaged manifest aside as `NAME.damaged-TIME` and says where it is now.
-pub(super) fn set_aside(path: &Path, stamp: &str) -> Result<PathBuf, ManifestError> {
+/// Keeps a damaged manifest as `NAME.damaged-TIME` and says where it is now. Under its own name it stays
+/// until it is replaced, if the file system has hard links.
+pub(super) fn keep_aside(path: &Path, stamp: &str) -> Result<PathBuf, ManifestError> {
     let mut aside = beside(path, &format!(".damaged-{stamp}"));
     let mut attempt = 1;
     while is_there(&aside) {
         attempt += 1;
         aside = beside(path, &format!(".damaged-{stamp}-{attempt}"));
     }
-    rename(path, &aside)?;
     for suffix in ["-wal", "-shm", "-journal"] {
         let companion = beside(path, suffix);
         if is_there(&companion) {
             rename(&companion, &beside(&aside, suffix))?;
         }
+    }
+    let link = || -> io::Result<()> {
+        let ((old, from), (new, to)) = (in_folder(path)?, in_folder(&aside)?);
+        Ok(linkat(&old, from, &new, to, AtFlags::empty())?)
+    };
+    if link().is_err() {
+        // RACE: a kill between this and the successor's coming leaves no manifest; the next run then
+        // takes itself for the first one.
+        rename(path, &aside)?;
     }
     Ok(aside)
 }

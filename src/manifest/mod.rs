@@ -27,6 +27,7 @@ mod reader;
 mod replace;
 mod root_mounts;
 mod schema;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -37,3 +38,4 @@ pub use history::{RunFigures, RunKind, RunRow};
 pub use open::{JobRoots, Manifest, Opened};
 pub use reader::{ProblemRow, Reader};
 pub use replace::Fresh;
+pub use succession::Salvage;

@@ -19,17 +19,23 @@ impl Manifest {
         if self.source_mounts()? == *mounts {
             return Ok(());
         }
-        self.transaction(|connection| {
-            let failed = || sqlite("write to", &self.path);
-            connection.execute("DELETE FROM source_mounts", []).map_err(failed())?;
-            let mut put =
-                connection.prepare("INSERT INTO source_mounts (path) VALUES (?1)").map_err(failed())?;
-            for mount in mounts {
-                put.execute([mount.as_bytes()]).map_err(failed())?;
-            }
-            Ok(())
-        })
+        self.transaction(|connection| write(connection, &self.path, mounts))
     }
+}
+
+/// Puts `mounts` in the place of what is remembered.
+pub(super) fn write(
+    connection: &Connection,
+    file: &Path,
+    mounts: &BTreeSet<EntryPath>,
+) -> Result<(), ManifestError> {
+    let failed = || sqlite("write to", file);
+    connection.execute("DELETE FROM source_mounts", []).map_err(failed())?;
+    let mut put = connection.prepare("INSERT INTO source_mounts (path) VALUES (?1)").map_err(failed())?;
+    for mount in mounts {
+        put.execute([mount.as_bytes()]).map_err(failed())?;
+    }
+    Ok(())
 }
 
 impl Reader {
@@ -47,7 +53,7 @@ impl Reader {
     }
 }
 
-fn read(connection: &Connection, file: &Path) -> Result<BTreeSet<EntryPath>, ManifestError> {
+pub(super) fn read(connection: &Connection, file: &Path) -> Result<BTreeSet<EntryPath>, ManifestError> {
     let failed = || sqlite("read", file);
     let mut query = connection.prepare("SELECT path FROM source_mounts").map_err(failed())?;
     let rows =

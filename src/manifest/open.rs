@@ -51,7 +51,7 @@ impl Manifest {
     /// # Errors
     /// Refuses, untouched, a newer schema, another application's file and another job's manifest.
     pub fn open(
-        _lock: &RunLock,
+        lock: &RunLock,
         path: &Path,
         roots: &JobRoots,
         now: Timestamp,
@@ -65,19 +65,12 @@ impl Manifest {
         match attempt {
             Ok(manifest) => Ok(Opened { manifest, set_aside: None }),
             Err(ManifestError::Damaged { cause, .. }) => {
-                let aside = file::set_aside(path, stamp)?;
-                create(path, roots, now)?;
+                let aside = Self::succeed(lock, path, roots, now, stamp)?;
                 let manifest = connect(path, roots)?;
                 Ok(Opened { manifest, set_aside: Some((aside, cause)) })
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Puts a manifest that was found damaged in use aside; returns where it is now. It must have
-    /// been closed.
-    pub fn set_aside(_lock: &RunLock, path: &Path, stamp: &str) -> Result<PathBuf, ManifestError> {
-        file::set_aside(path, stamp)
     }
 
     /// Whether it has any row: after one run that went well it has at least the root's.
@@ -132,6 +125,18 @@ impl Manifest {
 
 /// Makes a new manifest complete under another name first, so that a kill leaves none or a whole one.
 fn create(path: &Path, roots: &JobRoots, now: Timestamp) -> Result<(), ManifestError> {
+    let new = build(path, roots, now, |_| Ok(()))?;
+    file::remove_companions(path)?;
+    file::rename(&new, path)
+}
+
+/// Makes a new manifest for `path` under another name, which it returns; `fill` adds what it begins with.
+pub(super) fn build(
+    path: &Path,
+    roots: &JobRoots,
+    now: Timestamp,
+    fill: impl FnOnce(&Connection) -> Result<(), ManifestError>,
+) -> Result<PathBuf, ManifestError> {
     let new = file::beside(path, ".new");
     file::create_empty(&new)?;
     let failed = || sqlite("create", path);
@@ -147,9 +152,9 @@ fn create(path: &Path, roots: &JobRoots, now: Timestamp) -> Result<(), ManifestE
             ],
         )
         .map_err(failed())?;
+    fill(&connection)?;
     connection.close().map_err(|(_, error)| error).map_err(failed())?;
-    file::remove_companions(path)?;
-    file::rename(&new, path)
+    Ok(new)
 }
 
 /// RACE: SQLite opens by path. It looks for links in all of it first and refuses any, but whoever owns a

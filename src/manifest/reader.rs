@@ -148,7 +148,7 @@ impl Reader {
 }
 
 /// The path as an SQLite URI: every byte that might mean something there is percent-encoded.
-fn uri(path: &Path, immutable: bool) -> PathBuf {
+pub(super) fn uri(path: &Path, immutable: bool) -> PathBuf {
     let mut text = String::from("file:");
     for &byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {

@@ -45,17 +45,20 @@ impl Manifest {
 
     /// Records on what the roots lie; a root of which that is not known keeps its record.
     pub fn record_root_mounts(&self, mounts: &RootMounts) -> Result<(), ManifestError> {
-        self.transaction(|connection| {
-            for (side, mount) in [(Side::Source, &mounts.source), (Side::Replica, &mounts.replica)] {
-                let Some(mount) = mount else { continue };
-                connection
-                    .execute(
-                        "INSERT OR REPLACE INTO root_mounts (side, point, filesystem, probed) VALUES (?1, ?2, ?3, ?4)",
-                        params![side_code(side), mount.point, mount.filesystem, mounts.probed],
-                    )
-                    .map_err(sqlite("write to", &self.path))?;
-            }
-            Ok(())
-        })
+        self.transaction(|connection| write(connection, &self.path, mounts))
     }
+}
+
+/// Writes what is known of `mounts`.
+pub(super) fn write(connection: &Connection, file: &Path, mounts: &RootMounts) -> Result<(), ManifestError> {
+    for (side, mount) in [(Side::Source, &mounts.source), (Side::Replica, &mounts.replica)] {
+        let Some(mount) = mount else { continue };
+        connection
+            .execute(
+                "INSERT OR REPLACE INTO root_mounts (side, point, filesystem, probed) VALUES (?1, ?2, ?3, ?4)",
+                params![side_code(side), mount.point, mount.filesystem, mounts.probed],
+            )
+            .map_err(sqlite("write to", file))?;
+    }
+    Ok(())
 }

@@ -29,6 +29,11 @@ pub enum Held {
         /// Deletes planned.
         planned: u64,
     },
+    /// The manifest has no row of what would be deleted because a damaged one went before it.
+    Unknown {
+        /// Deletes planned of entries without a row.
+        planned: u64,
+    },
     /// The plan deletes more than it may.
     TooMany {
         /// Deletes planned.
@@ -57,6 +62,11 @@ impl fmt::Display for Held {
                 f,
                 "the source is empty, and {planned} entries would be deleted from the replica; \
                  is the source mounted?"
+            ),
+            Held::Unknown { planned } => write!(
+                f,
+                "the manifest was damaged and set aside, so that it is not known whether {planned} entries that \
+                 would be deleted from the replica were ever in the source; check the source"
             ),
             Held::TooMany { planned, allowed, limit } => write!(
                 f,
@@ -123,12 +133,14 @@ pub fn hold(planned: u64, census: &Census, limit: MaxDelete) -> Option<Held> {
 
 /// Lets a plan through, without those deletes (and what depends on them) that must be held. Where
 /// `before`, the plan held by earlier runs, was approved, its deletes go ahead, and no others with them.
+/// With a `successor` of a damaged manifest, deletes of what it has no row of are held whatever the limit.
 pub fn approve(
     mut plan: Plan,
     census: &Census,
     limit: MaxDelete,
     before: Option<&HeldPlan>,
     unsteady: Unsteady,
+    successor: bool,
 ) -> Approved {
     let deletes = std::mem::take(&mut plan.deletes);
     let (mut released, mut others, release) = match before.filter(|before| before.approved.is_some()) {
@@ -140,11 +152,27 @@ pub fn approve(
     };
     // Which of the moved ones were released is not known: taken to be as many as there can be.
     let moved = plan.moved.saturating_sub(released.len() as u64);
-    let held = hold((others.len() as u64).saturating_sub(moved), census, limit);
-    if held.is_none() {
-        plan.deletes = in_order(released, others);
-        return Approved { plan, held, held_deletes: Vec::new(), release };
-    }
+    let unknown = |operation: &Operation| successor && operation.origin.is_none();
+    let unknowns = others.iter().filter(|operation| unknown(operation)).count() as u64;
+    let known = others.len() as u64 - unknowns;
+    let held = match hold(known.saturating_sub(moved), census, limit) {
+        None if unknowns == 0 => {
+            plan.deletes = in_order(released, others);
+            return Approved { plan, held: None, held_deletes: Vec::new(), release };
+        }
+        None => {
+            let (held, free) = others.into_iter().partition(unknown);
+            (released, others) = (in_order(released, free), held);
+            if census.source_entries == 0 {
+                Held::SourceEmptied { planned: unknowns }
+            } else {
+                Held::Unknown { planned: unknowns }
+            }
+        }
+        Some(Held::SourceEmptied { .. }) => Held::SourceEmptied { planned: others.len() as u64 },
+        Some(held) if unknowns == 0 => held,
+        Some(_) => Held::Unknown { planned: unknowns },
+    };
     // A folder stays as long as something stays in it.
     let occupied = |folder: &Operation| {
         let next = others.partition_point(|other| other.path <= folder.path);
@@ -165,7 +193,7 @@ pub fn approve(
     plan.entries.retain(goes_on);
     plan.links.retain(goes_on);
     plan.folders.retain(|task: &Arc<FolderTask>| !waits(&task.path));
-    Approved { plan, held, held_deletes: others, release }
+    Approved { plan, held: Some(held), held_deletes: others, release }
 }
 
 fn in_order(some: Vec<Operation>, others: Vec<Operation>) -> Vec<Operation> {

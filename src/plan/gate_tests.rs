@@ -46,7 +46,7 @@ fn deletes_are_held_exactly_where_the_table_says() {
     ];
     for (deletes, source_entries, rows, limit, held) in table {
         let census = Census { source_entries, rows, ..Census::default() };
-        let approved = approve(plan(deletes), &census, limit, None, Unsteady::default());
+        let approved = approve(plan(deletes), &census, limit, None, Unsteady::default(), false);
         let got = approved.held();
         assert_eq!(got.is_some(), held, "{deletes} {source_entries} {rows} {limit}: {got:?}");
         assert_eq!(approved.held_deletes().len(), if held { deletes } else { 0 });
@@ -57,7 +57,7 @@ fn deletes_are_held_exactly_where_the_table_says() {
 fn what_only_got_another_name_is_not_counted_as_lost() {
     let census = Census { source_entries: 40, rows: 100, ..Census::default() };
     let half = MaxDelete::Percent(50.0);
-    let held = |plan| approve(plan, &census, half, None, Unsteady::default()).held();
+    let held = |plan| approve(plan, &census, half, None, Unsteady::default(), false).held();
     assert!(held(plan(60)).is_some());
     assert!(held(Plan { moved: 10, ..plan(60) }).is_none());
 }
@@ -67,7 +67,7 @@ fn what_a_held_delete_blocks_waits_and_the_rest_goes_on() {
     let mut plan = Plan { deletes: vec![delete("a/"), delete("a/x")], ..Plan::default() };
     let copy = |path: &str, displaces| Operation { verb: Verb::Copy, displaces, ..delete(path) };
     plan.entries = vec![copy("a", true), copy("b", false)];
-    let approved = approve(plan, &EMPTY, MaxDelete::Off, None, Unsteady::default());
+    let approved = approve(plan, &EMPTY, MaxDelete::Off, None, Unsteady::default(), false);
     assert_eq!(paths(&approved.plan().entries), ["b"]);
     assert!(approved.plan().deletes.is_empty());
     assert_eq!(paths(approved.held_deletes()), ["a/", "a/x"]);
@@ -121,7 +121,7 @@ fn an_approval_releases_exactly_what_was_held_and_is_still_the_same() {
         let deletes = planned.iter().map(|&(path, inode)| delete_of(path, inode)).collect();
         let plan = Plan { deletes, ..Plan::default() };
         let before = held_before(true, &before);
-        let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before), Unsteady::default());
+        let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before), Unsteady::default(), false);
         assert_eq!(paths(&approved.plan().deletes), deleted, "{planned:?}");
         assert_eq!(paths(approved.held_deletes()), held, "{planned:?}");
         let release = approved.release().unwrap();
@@ -134,7 +134,7 @@ fn what_is_held_but_not_approved_stays_held_and_is_known_again() {
     let plan = || Plan { deletes: vec![delete_of("a", 1)], ..Plan::default() };
     let before = held_before(false, &[("a", 1)]);
     let unsteady = Unsteady::default();
-    let approved = approve(plan(), &EMPTY, MaxDelete::Off, Some(&before), unsteady);
+    let approved = approve(plan(), &EMPTY, MaxDelete::Off, Some(&before), unsteady, false);
     assert_eq!(paths(approved.held_deletes()), ["a"]);
     assert_eq!(approved.release(), None);
     assert!(release::is_same(approved.held_deletes(), &before, unsteady));
@@ -153,7 +153,7 @@ fn what_waits_only_for_released_deletes_goes_ahead_with_them() {
         ..Plan::default()
     };
     let before = held_before(true, &[("a/", 1)]);
-    let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before), Unsteady::default());
+    let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before), Unsteady::default(), false);
     assert_eq!(paths(&approved.plan().entries), ["a"]);
     assert_eq!(paths(approved.held_deletes()), ["b/"]);
 }
@@ -163,7 +163,7 @@ fn no_released_delete_hides_another_one_as_moved() {
     let before = held_before(true, &[("a", 1)]);
     let plan = Plan { deletes: vec![delete_of("a", 1), delete_of("b", 2)], moved: 1, ..Plan::default() };
     let census = Census { source_entries: 5, rows: 7, ..Census::default() };
-    let approved = approve(plan, &census, MaxDelete::Count(0), Some(&before), Unsteady::default());
+    let approved = approve(plan, &census, MaxDelete::Count(0), Some(&before), Unsteady::default(), false);
     assert_eq!(paths(&approved.plan().deletes), ["a"]);
     assert_eq!(paths(approved.held_deletes()), ["b"]);
 }
