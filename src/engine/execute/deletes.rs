@@ -3,18 +3,75 @@
 use super::Site;
 use super::asides::{Asides, Whereabouts};
 use super::names::Names;
+use crate::config::file::Durability;
 use crate::engine::content::NearFolder;
 use crate::error::Error;
 use crate::model::operation::End;
-use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Problem};
+use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Problem, Verb};
 use crate::plan::Plan;
 use crate::plan::desired::Desired;
-use crate::store::{Fault, Folder, Store};
-use std::time::Instant;
+use crate::store::{Fault, Folder, Store, Writes};
+use std::time::{Duration, Instant};
 
 /// Deletes recorded in one transaction: they lie scattered over the manifest, and each transaction
 /// writes every page it touches.
 const TOGETHER: usize = 1024;
+
+/// What a batch of deletes comes to before its rows are forgotten.
+///
+/// A delete that a power cut undoes brings back an entry; if its row is gone by then, nobody knows any more
+/// that it came from the source and was let go, and the guards would hold it. So rows are forgotten when
+/// the disk has forgotten the entries.
+struct Durable<'r, R: Store> {
+    replica: &'r R,
+    wanted: bool,
+    writes: Option<Result<R::Writes, Fault>>,
+    /// Entries that have rows were deleted since `writes` began.
+    due: bool,
+    /// It failed once: no rows are forgotten any more, and that is said once.
+    failed: bool,
+}
+
+impl<'r, R: Store> Durable<'r, R> {
+    fn new(replica: &'r R, wanted: bool) -> Self {
+        Self { replica, wanted, writes: None, due: false, failed: false }
+    }
+
+    /// Must come before a delete.
+    fn expect(&mut self, operation: &Operation) {
+        if self.wanted && !self.failed && operation.origin.is_some() {
+            self.writes.get_or_insert_with(|| self.replica.begin_writes());
+            self.due = true;
+        }
+    }
+
+    /// Makes durable what `dones` tell of; where that fails, their rows stay for the next run to see.
+    fn settle(&mut self, dones: &mut Vec<Done>) {
+        let writes = self.writes.take().filter(|_| std::mem::take(&mut self.due));
+        let mut problem = None;
+        if let Some(Err(fault)) = writes.map(|writes| writes.and_then(Writes::make_durable)) {
+            self.failed = true;
+            problem = Some(Problem::replica(&EntryPath::root(), fault.action, &fault.error));
+        }
+        if self.failed {
+            for done in dones.iter_mut() {
+                if let End::Made(change) = &mut done.end {
+                    *change = None;
+                }
+            }
+        }
+        dones.extend(problem.map(|problem| Done {
+            path: EntryPath::root(),
+            verb: Verb::Delete,
+            from: None,
+            end: End::Failed(problem),
+            bytes: 0,
+            digest: None,
+            took: Duration::ZERO,
+            silent: false,
+        }));
+    }
+}
 
 /// Carries out the plan's deletes and removes litter.
 pub(super) fn carry_out<S: Store, R: Store>(
@@ -27,6 +84,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
     open_up(site, plan, asides);
     let mut near = NearFolder::new(site.replica);
     let mut dones = Vec::new();
+    let mut durable = Durable::new(site.replica, site.durability != Durability::None);
     let litter = plan.litter.iter().rev().map(|operation| (operation, true));
     let deletes = plan.deletes.iter().rev().map(|operation| (operation, false));
     for (operation, silent) in litter.chain(deletes) {
@@ -34,6 +92,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
             break;
         }
         let started = Instant::now();
+        durable.expect(operation);
         let end = match asides.whereabouts(&operation.path) {
             Whereabouts::Kept => continue,
             Whereabouts::InPlace => remove(&mut near, names, operation, &operation.path),
@@ -59,9 +118,11 @@ pub(super) fn carry_out<S: Store, R: Store>(
             break;
         }
         if dones.len() >= TOGETHER {
+            durable.settle(&mut dones);
             record(std::mem::take(&mut dones))?;
         }
     }
+    durable.settle(&mut dones);
     record(dones)
 }
 
