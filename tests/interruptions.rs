@@ -120,3 +120,26 @@ fn a_second_request_ends_it_at_once() {
     write(mirror.in_source("large"), "small now");
     mirror.sync();
 }
+
+/// What an interrupted run has brought over under its new name is no loss under its old one.
+#[test]
+fn a_large_rename_that_is_interrupted_is_finished_by_the_next_run_without_asking() {
+    let mirror = Mirror::new();
+    let config = "file_copy_batch_size = 1\nmax_workers = 1\ndurability = \"file\"\nmax_delete = \"20%\"\n";
+    mirror.write_config("home/twinfold/config.toml", config);
+    for number in 0..200 {
+        write(mirror.in_source(format!("old/{number}")), vec![b'x'; 3000 + number]);
+        write(mirror.in_source(format!("stays/{}", number % 50)), "content");
+    }
+    common::settle();
+    mirror.sync();
+    #[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+    fs::rename(mirror.in_source("old"), mirror.in_source("new")).unwrap_or_else(|error| panic!("{error}"));
+    let run = start(mirror.once(&[]));
+    let arrived = || fs::read_dir(mirror.in_replica("new")).map_or(0, Iterator::count);
+    wait_until("much has arrived", || arrived() > 100);
+    run.signal(Signal::TERM);
+    run.wait().expect(130);
+    assert!((100..199).contains(&arrived()), "{}", arrived());
+    mirror.sync();
+}

@@ -144,7 +144,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
         let inodes = self.planner.incomplete_inodes();
         let rows = if inodes.is_empty() { Vec::new() } else { (self.books.of_inodes)(&inodes)? };
-        let Planned { plan, census, confirmed } = self.planner.finish(rows);
+        let Planned { plan, census, confirmed } = self.planner.finish(&rows);
         self.adopted += confirmed.len() as u64;
         (self.books.confirm)(confirmed)?;
         Ok((plan, census, self.adopted))

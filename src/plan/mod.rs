@@ -11,6 +11,7 @@ pub mod join;
 pub mod links;
 #[cfg(test)]
 mod links_tests;
+pub mod moved;
 pub mod order;
 pub mod planner;
 pub mod release;

@@ -3,11 +3,10 @@
 use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
 use super::links::{Links, Named, Settled, Waiting};
+use super::moved;
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
-use crate::model::{
-    Change, Difference, EntryPath, Fingerprint, Kind, Operation, Problem, Seen, Stat, Timestamp, Verb,
-};
+use crate::model::{Change, Difference, EntryPath, Kind, Operation, Problem, Seen, Stat, Verb};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -158,16 +157,21 @@ impl<'r> Planner<'r> {
         }
     }
 
-    /// Inodes of the source whose rows [`Planner::finish`] must be given: they have names that no
-    /// difference brought here.
+    /// Inodes of the source whose rows [`Planner::finish`] must be given: they have names, or may have,
+    /// that no difference brought here.
     pub fn incomplete_inodes(&self) -> HashSet<u64> {
-        self.links.incomplete()
+        let mut inodes = self.links.incomplete();
+        inodes.extend(moved::unmatched_inodes(&self.plan, &self.folders));
+        inodes
     }
 
     /// The plan. `settled` are the further names of the inodes that [`Planner::incomplete_inodes`] names.
-    pub fn finish(mut self, settled: Vec<Settled>) -> Planned {
+    pub fn finish(mut self, settled: &[Settled]) -> Planned {
+        let incomplete = self.links.incomplete();
+        let is_name = |name: &&Settled| incomplete.contains(&name.source.fingerprint.inode);
+        let names = settled.iter().filter(is_name).cloned().collect();
         let user = self.rules.rights.uid;
-        let resolution = std::mem::take(&mut self.links).resolve(settled, user);
+        let resolution = std::mem::take(&mut self.links).resolve(names, user);
         for (operation, folder) in resolution.operations {
             self.add_operation(operation, folder);
         }
@@ -175,9 +179,9 @@ impl<'r> Planner<'r> {
         plan.unsettled = resolution.unsettled;
         plan.links.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         plan.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        plan.problems.sort_by(|a, b| a.path.cmp(&b.path));
         // The old goes when the new can come.
         plan.deletes.retain(|delete| !self.stays.contains(&delete.path));
+        plan.problems.sort_by(|a, b| a.path.cmp(&b.path));
         let deletes = &plan.deletes;
         let makes_way =
             |path: &EntryPath| deletes.binary_search_by(|delete| delete.path.cmp(&path.other_kind())).is_ok();
@@ -185,7 +189,7 @@ impl<'r> Planner<'r> {
         for operation in brought.filter(|operation| operation.replica.is_none()) {
             operation.displaces = makes_way(&operation.path);
         }
-        plan.moved = count_moved(&plan, self.folders.values());
+        plan.moved = moved::count(&plan, &self.folders, settled);
         plan.folders = self
             .folders
             .into_values()
@@ -348,33 +352,4 @@ fn scanned(joined: &Joined) -> (Option<Stat>, Option<Stat>) {
 fn is_special(seen: &Seen) -> bool {
     let Seen::Present(stat) = seen else { return false };
     matches!(stat.kind(), Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice)
-}
-
-/// What makes an object of the source recognisable under another name: a file by inode, size and
-/// time, a folder by its inode alone, because its time moves with what is in it.
-type Identity = (Kind, u64, Option<(u64, Timestamp)>);
-
-fn identity(fingerprint: &Fingerprint) -> Identity {
-    let content = (fingerprint.size, fingerprint.mtime);
-    let content = (fingerprint.kind != Kind::Folder).then_some(content);
-    (fingerprint.kind, fingerprint.inode, content)
-}
-
-/// How many deletes have their source's object come back under a new name.
-fn count_moved<'f>(plan: &Plan, folders: impl Iterator<Item = &'f Arc<FolderTask>>) -> u64 {
-    if plan.deletes.is_empty() {
-        return 0;
-    }
-    let new_entries = plan.entries.iter().chain(&plan.links).filter(|operation| operation.replica.is_none());
-    let new_folders = folders.filter(|task| task.replica.is_none()).map(|task| &task.source);
-    let mut arrived: HashMap<Identity, u64> = HashMap::new();
-    for source in new_entries.filter_map(|operation| operation.source.as_ref()).chain(new_folders) {
-        *arrived.entry(identity(&source.fingerprint)).or_default() += 1;
-    }
-    // One name that came back accounts for one that went, however many went.
-    let mut came_back = |delete: &&Operation| {
-        let left = delete.origin.as_ref().and_then(|origin| arrived.get_mut(&identity(origin)));
-        left.filter(|left| **left > 0).map(|left| *left -= 1).is_some()
-    };
-    plan.deletes.iter().filter(|delete| came_back(delete)).count() as u64
 }

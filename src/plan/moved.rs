@@ -1,0 +1,74 @@
+//! Deletes that lose nothing: what they delete has another name in the source now.
+
+use super::links::Settled;
+use super::{FolderTask, Plan};
+use crate::model::{EntryPath, Fingerprint, Kind, Operation, Timestamp};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What makes an object of the source recognisable under another name: a file by inode, size and
+/// time, a folder by its inode alone, because its time moves with what is in it.
+type Identity = (Kind, u64, Option<(u64, Timestamp)>);
+
+fn identity(fingerprint: &Fingerprint) -> Identity {
+    let content = (fingerprint.size, fingerprint.mtime);
+    let content = (fingerprint.kind != Kind::Folder).then_some(content);
+    (fingerprint.kind, fingerprint.inode, content)
+}
+
+/// The folders of a plan that is being made.
+type Folders = BTreeMap<EntryPath, Arc<FolderTask>>;
+
+/// The inodes of what is deleted and does not arrive with the same plan: an earlier run that was
+/// interrupted may have brought it over under its new name already.
+pub fn unmatched_inodes(plan: &Plan, folders: &Folders) -> HashSet<u64> {
+    let mut arrived = arrivals(plan, folders);
+    let unmatched = plan.deletes.iter().filter(|delete| !takes(&mut arrived, delete));
+    let files = unmatched.filter_map(|delete| delete.origin.as_ref()).filter(|o| o.kind != Kind::Folder);
+    files.map(|origin| origin.inode).collect()
+}
+
+/// How many deletes have their source's object under a new name: one that this plan brings, or one that
+/// is in step already (`settled`) and stays.
+pub fn count(plan: &Plan, folders: &Folders, settled: &[Settled]) -> u64 {
+    let mut arrived = arrivals(plan, folders);
+    let among = |operations: &[Operation], path: &EntryPath| {
+        operations.binary_search_by(|operation| operation.path.cmp(path)).is_ok()
+    };
+    let mut old_names: HashMap<Identity, u64> = HashMap::new();
+    for origin in plan.deletes.iter().filter_map(|delete| delete.origin.as_ref()) {
+        *old_names.entry(identity(origin)).or_default() += 1;
+    }
+    let stays = |name: &&Settled| {
+        let path = &name.record.path;
+        let arrives = folders.get(path).is_some_and(|task| task.replica.is_none());
+        !(arrives || among(&plan.deletes, path) || among(&plan.entries, path) || among(&plan.links, path))
+    };
+    for name in settled.iter().filter(stays) {
+        let identity = identity(&name.record.source);
+        // One of several old names: which of them became this one, if any, is not known.
+        if old_names.get(&identity) == Some(&1) {
+            *arrived.entry(identity).or_default() += 1;
+        }
+    }
+    plan.deletes.iter().filter(|delete| takes(&mut arrived, delete)).count() as u64
+}
+
+fn arrivals(plan: &Plan, folders: &Folders) -> HashMap<Identity, u64> {
+    let mut arrived: HashMap<Identity, u64> = HashMap::new();
+    if plan.deletes.is_empty() {
+        return arrived;
+    }
+    let new_entries = plan.entries.iter().chain(&plan.links).filter(|operation| operation.replica.is_none());
+    let new_folders = folders.values().filter(|task| task.replica.is_none()).map(|task| &task.source);
+    for source in new_entries.filter_map(|operation| operation.source.as_ref()).chain(new_folders) {
+        *arrived.entry(identity(&source.fingerprint)).or_default() += 1;
+    }
+    arrived
+}
+
+/// One name that is there accounts for one that went, however many went.
+fn takes(arrived: &mut HashMap<Identity, u64>, delete: &Operation) -> bool {
+    let left = delete.origin.as_ref().and_then(|origin| arrived.get_mut(&identity(origin)));
+    left.filter(|left| **left > 0).map(|left| *left -= 1).is_some()
+}
