@@ -197,6 +197,48 @@ fn whatever_is_mounted_in_the_replica_is_left_alone_in_every_way() {
 }
 
 #[test]
+fn folders_that_hold_a_mount_of_the_replica_stay_where_they_are() {
+    let mirror = Mirror::new();
+    for path in ["a/m/file", "a/file", "b/m/file", "b/sub/file", "c"] {
+        write(mirror.in_source(path), path);
+    }
+    mirror.sync();
+    let Some(one) = tmpfs(&mirror.in_replica("a/m")) else { return };
+    let other = tmpfs(&mirror.in_replica("b/m")).unwrap();
+    for folder in ["a", "b"] {
+        write(mirror.in_replica(folder).join("m/precious"), "of another file system");
+    }
+    // One becomes a file, one goes.
+    fs::rename(mirror.in_source("a"), mirror.path("old")).unwrap();
+    write(mirror.in_source("a"), "a file now");
+    remove(mirror.in_source("b"));
+    let said = |run: &common::program::Output| {
+        let mut paths: Vec<String> = run
+            .json()
+            .iter()
+            .filter(|event| event["event"] == "problem")
+            .map(|event| event["path"].as_str().unwrap().to_owned())
+            .collect();
+        paths.sort();
+        paths
+    };
+    for (turn, deletes) in [(1, 2), (2, 0)] {
+        let dry = mirror.run(&["-n", "--json"]).expect(3);
+        let run = mirror.run(&["--json"]).expect(3);
+        for run in [&dry, &run] {
+            assert_eq!(said(run), ["a", "a/m/", "b/m/"], "turn {turn}: {run:?}");
+            assert_eq!(run.summary()["delete"], deletes, "turn {turn}: {run:?}");
+        }
+        for (folder, left) in [("a", 2), ("b", 1)] {
+            assert_eq!(read(mirror.in_replica(folder).join("m/precious")), "of another file system");
+            assert_eq!(fs::read_dir(mirror.in_replica(folder)).unwrap().count(), left);
+        }
+    }
+    drop((one, other));
+    mirror.sync();
+}
+
+#[test]
 fn replica_mounts_mirror_goes_on_into_what_is_mounted_there() {
     let mirror = Mirror::new();
     configure(&mirror, "replica_mounts = \"mirror\"\nfile_copy_batch_size = 1000\n");

@@ -12,6 +12,7 @@ pub mod links;
 #[cfg(test)]
 mod links_tests;
 pub mod moved;
+pub mod occupied;
 pub mod order;
 pub mod planner;
 pub mod release;

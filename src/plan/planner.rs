@@ -4,6 +4,7 @@ use super::decide::{Decision, Knowledge, Rules, decide};
 use super::join::Joined;
 use super::links::{Links, Named, Settled, Waiting};
 use super::moved;
+use super::occupied::Occupied;
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
 use crate::model::{Change, Difference, EntryPath, Kind, Operation, Problem, Seen, Stat, Verb};
@@ -71,6 +72,7 @@ pub struct Planner<'r> {
     links: Links,
     /// What would have made way for a folder of the source that could not be listed.
     stays: HashSet<EntryPath>,
+    occupied: Occupied,
 }
 
 /// What a planner comes to.
@@ -96,6 +98,7 @@ impl<'r> Planner<'r> {
             folders: BTreeMap::new(),
             links: Links::default(),
             stays: HashSet::new(),
+            occupied: Occupied::default(),
         }
     }
 
@@ -105,6 +108,9 @@ impl<'r> Planner<'r> {
             joined.source = None;
         }
         self.count(&joined);
+        if let Some(Seen::Foreign(_)) = &joined.replica {
+            self.occupied.by(&joined.path);
+        }
         let shielded = self.shields.cover(&joined.path);
         self.shields.raise(&joined);
         if shielded {
@@ -181,6 +187,7 @@ impl<'r> Planner<'r> {
         plan.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         // The old goes when the new can come.
         plan.deletes.retain(|delete| !self.stays.contains(&delete.path));
+        self.occupied.keep(&mut plan);
         plan.problems.sort_by(|a, b| a.path.cmp(&b.path));
         let deletes = &plan.deletes;
         let makes_way =
