@@ -285,3 +285,15 @@ fn a_problem_goes_before_held_deletes() {
     assert!(mirror.in_replica("b").exists());
     chmod(mirror.in_source("closed"), 0o755);
 }
+
+#[test]
+fn a_source_with_nothing_but_an_empty_lost_and_found_counts_as_emptied() {
+    let mirror = of_files(5);
+    empty(&mirror, 0..5);
+    mkdir(mirror.in_source("lost+found"));
+    mirror.run(&[]).expect(4).says("empty");
+    assert_eq!(files_in_replica(&mirror), 6);
+    // What was found again is content.
+    write(mirror.in_source("lost+found/#12"), "found");
+    mirror.sync();
+}

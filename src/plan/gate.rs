@@ -24,7 +24,7 @@ const SHARE_COUNTS_FROM: u64 = 100;
 /// Why deletes are held back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Held {
-    /// The source has not one entry.
+    /// The source has not one entry but an empty `lost+found`.
     SourceEmptied {
         /// Deletes planned.
         planned: u64,
@@ -113,7 +113,7 @@ pub fn hold(planned: u64, census: &Census, limit: MaxDelete) -> Option<Held> {
     if planned == 0 {
         return None;
     }
-    if census.source_entries == 0 {
+    if census.source_is_empty() {
         return Some(Held::SourceEmptied { planned });
     }
     let allowed = match limit {
@@ -163,7 +163,7 @@ pub fn approve(
         None => {
             let (held, free) = others.into_iter().partition(unknown);
             (released, others) = (in_order(released, free), held);
-            if census.source_entries == 0 {
+            if census.source_is_empty() {
                 Held::SourceEmptied { planned: unknowns }
             } else {
                 Held::Unknown { planned: unknowns }

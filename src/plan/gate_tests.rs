@@ -74,7 +74,7 @@ fn what_a_held_delete_blocks_waits_and_the_rest_goes_on() {
 }
 
 /// A source without an entry: whatever would be deleted is held.
-const EMPTY: Census = Census { source_entries: 0, source_bytes: 0, rows: 0, nodes_left_out: 0 };
+const EMPTY: Census = Census { source_entries: 0, source_bytes: 0, rows: 0, furniture: 0, nodes_left_out: 0 };
 
 fn paths(operations: &[Operation]) -> Vec<String> {
     operations.iter().map(|operation| operation.path.to_string()).collect()

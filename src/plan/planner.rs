@@ -55,9 +55,21 @@ pub struct Census {
     pub source_bytes: u64,
     /// Rows of the manifest of what either tree still has, the root's not counted.
     pub rows: u64,
+    /// Of the source's entries, those that every new file system has: `lost+found`, as a folder of its root.
+    pub furniture: u64,
     /// Device nodes that are left out because the source is mounted without them.
     pub nodes_left_out: u64,
 }
+
+impl Census {
+    /// Whether nobody has put anything into the source.
+    pub fn source_is_empty(&self) -> bool {
+        self.source_entries == self.furniture
+    }
+}
+
+/// What `mkfs` makes in the root of a file system.
+const LOST_AND_FOUND: &[u8] = b"lost+found/";
 
 /// Folds joined paths, which must come in path order, into a [`Plan`].
 #[derive(Debug)]
@@ -221,6 +233,7 @@ impl<'r> Planner<'r> {
         self.census.rows += u64::from(joined.row.is_some() && somewhere);
         if let Some(seen) = &joined.source {
             self.census.source_entries += 1;
+            self.census.furniture += u64::from(joined.path.as_bytes() == LOST_AND_FOUND);
             if let Seen::Present(stat) = seen {
                 self.census.source_bytes += stat.fingerprint.size;
                 let node = matches!(stat.kind(), Kind::BlockDevice | Kind::CharDevice);
