@@ -24,6 +24,9 @@ pub struct Mount {
     pub point: Vec<u8>,
     /// The type of the file system, with its subtype (`fuse.sshfs`).
     pub filesystem: String,
+    /// Folders that it shows, as far as the table names them by whole paths: an overlay's layers, what bindfs and
+    /// the like have as their source.
+    pub layers: Vec<Vec<u8>>,
     /// Mounted so that set-id bits mean nothing there.
     pub nosuid: bool,
     /// Mounted so that device nodes mean nothing there.
@@ -84,7 +87,41 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     // Any number of optional fields, up to a lone dash.
     fields.find(|field| *field == b"-")?;
     let filesystem = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
-    Some(Mount { id, device, root, point, filesystem, nosuid, nodev })
+    let origin = fields.next().map(unescape).unwrap_or_default();
+    let mut layers = Vec::new();
+    if filesystem == "overlay" {
+        layers = fields.next().map(overlay_layers).unwrap_or_default();
+    } else if filesystem.starts_with("fuse") && filesystem != "fuseblk" {
+        layers.push(origin);
+    }
+    layers.retain(|layer| layer.starts_with(b"/"));
+    Some(Mount { id, device, root, point, filesystem, layers, nosuid, nodev })
+}
+
+/// The folders in an overlay's options. In a list a colon that is part of a name has a backslash before it.
+fn overlay_layers(options: &[u8]) -> Vec<Vec<u8>> {
+    let mut layers = Vec::new();
+    for option in options.split(|&b| b == b',') {
+        let Some(at) = option.iter().position(|&b| b == b'=') else { continue };
+        let (name, value) = (&option[..at], unescape(&option[at + 1..]));
+        match name {
+            b"upperdir" | b"workdir" | b"lowerdir+" | b"datadir+" => layers.push(value),
+            b"lowerdir" => {
+                let mut layer = Vec::new();
+                let mut bytes = value.into_iter();
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => layer.extend(bytes.next()),
+                        b':' => layers.push(std::mem::take(&mut layer)),
+                        byte => layer.push(byte),
+                    }
+                }
+                layers.push(layer);
+            }
+            _ => {}
+        }
+    }
+    layers
 }
 
 /// Decodes the kernel's `\040` for a blank and the like.
@@ -119,6 +156,7 @@ mod tests {
             root: root.into(),
             point: point.into(),
             filesystem: filesystem.to_owned(),
+            layers: Vec::new(),
             nosuid: false,
             nodev: false,
         };
@@ -135,6 +173,17 @@ mod tests {
             (
                 "23 1 8:17 / /m rw,nosuid,nodev,noatime - ext4 /dev/sdb1 rw",
                 Some(Mount { nosuid: true, nodev: true, ..mount(23, "8:17", "/", "/m", "ext4") }),
+            ),
+            (
+                "5 1 0:50 / /o rw - overlay overlay rw,lowerdir=/a\\134:b:/c\\040d,upperdir=/u\\054v,workdir=w,index=off",
+                Some(Mount {
+                    layers: ["/a:b", "/c d", "/u,v"].map(|layer| layer.as_bytes().to_vec()).to_vec(),
+                    ..mount(5, "0:50", "/", "/o", "overlay")
+                }),
+            ),
+            (
+                "6 1 0:51 / /b rw - fuse.bindfs /from rw",
+                Some(Mount { layers: vec![b"/from".to_vec()], ..mount(6, "0:51", "/", "/b", "fuse.bindfs") }),
             ),
             // An empty source field leaves two blanks.
             ("8 1 0:30 / /x rw - tmpfs  rw", Some(mount(8, "0:30", "/", "/x", "tmpfs"))),

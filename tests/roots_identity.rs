@@ -459,3 +459,35 @@ fn accepting_where_nothing_changed_changes_nothing() {
     assert_eq!(mirror.rows(), rows);
     assert!(!mirror.log().contains("accepted"));
 }
+
+#[test]
+fn an_overlay_whose_layers_lie_in_the_replica_or_hold_it_is_refused_as_source_and_below_it() {
+    let mut mirror = Mirror::new();
+    // On a tmpfs, because an overlay cannot lie on an overlay.
+    let disk = mirror.path("disk");
+    let Some(_disk) = tmpfs(&disk) else { return };
+    for folder in ["r/sub", "r/a:b", "r/up", "r/work", "other", "elsewhere", "s"] {
+        mkdir(disk.join(folder));
+    }
+    write(disk.join("r/sub/precious"), "content");
+    let at = |name: &str| disk.join(name).to_str().unwrap().to_owned();
+    let table = [
+        (format!("lowerdir={}:{}", at("other"), at("r/sub")), true),
+        (format!("lowerdir={}:{}", at("r/a\\:b"), at("other")), true),
+        (format!("lowerdir={},upperdir={},workdir={}", at("other"), at("r/up"), at("r/work")), true),
+        (format!("lowerdir={}:{}", at("r"), at("other")), true),
+        (format!("lowerdir={}:{}", at("elsewhere"), at("other")), false),
+    ];
+    mirror.replica = disk.join("r");
+    for (layers, refused) in table {
+        for (source, point) in [("s", "s"), ("s", "s/below")] {
+            let Some(_overlay) = mount(&["-t", "overlay", "-o", &layers, "none"], &disk.join(point)) else {
+                return;
+            };
+            mirror.source = disk.join(source);
+            let output = mirror.run(&["-n"]);
+            assert_eq!(output.code == 2 && output.stderr.contains("overlap"), refused, "{layers} {output:?}");
+        }
+    }
+    assert!(disk.join("r/sub/precious").exists());
+}

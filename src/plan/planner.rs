@@ -8,7 +8,7 @@ use super::occupied::Occupied;
 use super::shield::Shields;
 use super::{FolderTask, Plan, is_litter};
 use crate::model::{Change, Difference, EntryPath, Kind, Operation, Problem, Seen, Stat, Verb};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// What the engine has to do for one joined path, beyond what the plan remembers.

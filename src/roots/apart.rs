@@ -20,6 +20,9 @@ pub(super) fn check(roots: &RootPaths) -> Result<(), RootError> {
     }
     // Without the table there is nothing to learn from it; the run says that it is missing.
     let mounts = mountinfo::table().unwrap_or_default();
+    if let Some(how) = super::layers::overlap(roots, &mounts) {
+        return Err(refusal(roots, &how));
+    }
     let there = (place(&roots.source, &mounts), place(&roots.replica, &mounts));
     let (Some(source), Some(replica)) = there else {
         return Ok(());
@@ -89,7 +92,7 @@ fn by_name_or_inode(roots: &RootPaths) -> Result<Option<&'static str>, RootError
 
 /// Device and inode of the folder and of all above it, from where the path is there on. Fails where one of
 /// them cannot be looked at: it might have been the one that they share.
-fn identities(path: &Path) -> io::Result<Vec<(u64, u64)>> {
+pub(super) fn identities(path: &Path) -> io::Result<Vec<(u64, u64)>> {
     let mut found = Vec::new();
     for folder in path.ancestors() {
         match resolved::identity(folder) {
@@ -217,6 +220,7 @@ mod tests {
             root: root.into(),
             point: point.into(),
             filesystem: "ext4".to_owned(),
+            layers: Vec::new(),
             nosuid: false,
             nodev: false,
         };

@@ -2,6 +2,7 @@
 
 mod anchor;
 mod apart;
+mod layers;
 
 pub use anchor::{Anchor, Anchors, check_cradle, check_marker};
 
