@@ -174,7 +174,7 @@ fn race_above(mirror: &Mirror, mut round: impl FnMut(u32)) {
         outside.assert_untouched(&format!("in run {runs}: {output:?}"));
         runs += 1;
     }
-    assert!(through > 0 && refused > 0, "{through} runs through, {refused} refused: that was no race");
+    assert!(refused > 0, "{through} runs through, none refused: that was no race");
     outside.assert_same();
 }
 

@@ -5,8 +5,8 @@ use super::RootPaths;
 use super::apart::identities;
 use crate::model::escape::escaped;
 use crate::mountinfo::{self, Mount};
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::retry_on_intr;
+use crate::resolved;
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsFd;
@@ -45,7 +45,7 @@ fn path(bytes: &[u8]) -> &Path {
 
 fn mount_of<'m>(folder: &Path, mounts: &'m [Mount]) -> Option<&'m Mount> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let handle = retry_on_intr(|| openat(CWD, folder, flags, Mode::empty())).ok()?;
+    let handle = resolved::open(folder, flags, Mode::empty()).ok()?;
     let id = mountinfo::id_of(handle.as_fd())?;
     mounts.iter().find(|mount| mount.id == id)
 }
