@@ -147,7 +147,7 @@ fn what_came_back_or_changed_in_the_replica_meanwhile_is_not_deleted() {
     set_mtime(&changed, seconds, nanos);
     write(mirror.in_source("folder/2"), "2");
     // There is a source again, so only the limit can hold what is left.
-    mirror.run(&["--max-delete", "0"]).expect(4).says("2 deletes go ahead; 1 do not");
+    mirror.run(&["--max-delete", "0"]).expect(4).says("2 deletes go ahead; 1 are not covered");
     assert!(!mirror.in_replica("folder/0").exists() && !mirror.in_replica("folder/3").exists());
     assert_eq!(std::fs::read(&changed).unwrap(), b"X");
     assert!(mirror.in_replica("folder/2").exists());

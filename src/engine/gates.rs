@@ -152,8 +152,8 @@ pub fn tell_release(release: Release, monitor: &dyn Monitor) {
         ));
     } else if changed + gone > 0 {
         monitor.warning(&format!(
-            "of the approved plan {run}, {released} deletes go ahead; {changed} do not, because their entries changed in \
-             the replica, and {gone} are not planned any more"
+            "of the approved plan {run}, {released} deletes go ahead; {changed} are not covered any more, because their \
+             entries changed in the replica: the gate decides about them as about any other; {gone} are not planned any more"
         ));
     } else {
         monitor.note(&format!("the approved plan {run} goes ahead: {released} deletes"));
