@@ -26,7 +26,7 @@ pub fn add_path(object: &mut Map<String, Value>, path: &EntryPath) {
     add_path_as(object, "path", path);
 }
 
-/// Adds the other name that a link is made from.
+/// Adds the other name of a link or a move.
 fn add_origin(object: &mut Map<String, Value>, from: Option<&EntryPath>) {
     if let Some(from) = from {
         add_path_as(object, "from", from);
@@ -103,8 +103,6 @@ pub fn summary_fields(object: &mut Map<String, Value>, report: &Report) {
     for verb in Verb::ALL {
         object.insert(verb.name().to_owned(), json!(report.tally.of(verb)));
     }
-    // An operation that this version does not plan: its count is part of the contract.
-    object.insert("move".to_owned(), json!(0));
     object.insert("bytes".to_owned(), json!(figures.bytes));
     object.insert("problems".to_owned(), json!(figures.problems));
     object.insert("held".to_owned(), json!(figures.held));
@@ -142,6 +140,7 @@ pub fn summary_text(report: &Report) -> String {
     for (count, what) in [
         (figures.created, "created"),
         (figures.copied, "copied"),
+        (report.tally.of(Verb::Move), "moved"),
         (figures.linked, "linked"),
         (figures.mended, "metadata"),
         (figures.deleted, "deleted"),

@@ -10,6 +10,7 @@ use crate::config::ConfigError;
 use crate::config::settings::{self, LogSettings, Settings};
 use crate::engine::daemon;
 use crate::engine::job::Job;
+use crate::engine::preview::preview as foresee;
 use crate::engine::report::Report;
 use crate::engine::run;
 use crate::error::{Error, ExitCode};
@@ -191,7 +192,7 @@ pub fn preview_one(options: &JobOptions, job: &Job, cancel: &Cancel) -> Result<E
     } else if !options.quiet {
         monitors.push(&PlanLines);
     }
-    let (approved, report) = run::preview(job, cancel, &Together(monitors))?;
+    let (approved, report) = foresee(job, cancel, &Together(monitors))?;
     if let Some(held) = approved.held() {
         diagnostics.warning(&format!(
             "deletes would be held: {held}. Once a run has held them, twinfold approve lets them go"

@@ -9,7 +9,7 @@ use crate::hash::{Stream, digest_many};
 use crate::model::{Attributes, Difference, Digest, EntryPath, Kind, Problem, Stat, Timestamp};
 use crate::plan::decide::Knowledge;
 use crate::plan::desired::Rights;
-use crate::plan::planner::Question;
+use crate::plan::step::Question;
 use crate::store::{Fault, Folder, Store, attributes_of};
 use crate::transfer::{self, Interruption};
 use std::cell::RefCell;
@@ -203,7 +203,9 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             Ok(folder) => folder,
             Err(fault) => return Finding::Known(source_fault(path, &fault)),
         };
-        let Ok(theirs) = replica.of(path) else { return Finding::Known(Knowledge::Different) };
+        let Ok(theirs) = replica.of(question.replica_path()) else {
+            return Finding::Known(Knowledge::Different);
+        };
         if kind == Kind::Symlink {
             return Finding::Known(compare_links(path, &*ours, &*theirs));
         }
@@ -211,7 +213,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             return Finding::Known(self.compare_specials(path, &*ours, &*theirs));
         }
         for _ in 0..TRIES {
-            match self.compare_files(path, scanned, &*ours, &*theirs, arena) {
+            match self.compare_files(question, scanned, &*ours, &*theirs, arena) {
                 Ok(Some(finding)) => return finding,
                 Ok(None) => {}
                 Err(knowledge) => return Finding::Known(knowledge),
@@ -222,7 +224,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
     }
 
     /// Folders hold entries of their own; only their figures and attributes are compared.
-    fn compare_folders(&self, path: &EntryPath) -> Knowledge {
+    pub fn compare_folders(&self, path: &EntryPath) -> Knowledge {
         let began = clock::now();
         let scope = self.rights.scope();
         let at_source = || -> Result<_, Fault> {
@@ -270,18 +272,19 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
     /// One comparison of two files; `None`: the source did not stand still.
     fn compare_files(
         &self,
-        path: &EntryPath,
+        question: &Question,
         scanned: &Stat,
         ours: &S::Folder,
         theirs: &R::Folder,
         arena: &mut Arena,
     ) -> Result<Option<Finding>, Knowledge> {
+        let path = question.path();
         let at_source = |fault: Fault| source_fault(path, &fault);
         // What cannot be read in the replica is made anew beside it; if that fails too, it says why.
         let at_replica = |_: Fault| Knowledge::Different;
         let began = clock::now();
         let (source_file, source) = open_scanned(ours, path.name(), scanned).map_err(at_source)?;
-        let (replica_file, replica) = theirs.open_file(path.name()).map_err(at_replica)?;
+        let (replica_file, replica) = theirs.open_file(question.replica_path().name()).map_err(at_replica)?;
         let size = source.fingerprint.size;
         if size != replica.fingerprint.size {
             return Ok(Some(Finding::Known(Knowledge::Different)));

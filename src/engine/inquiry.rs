@@ -1,40 +1,62 @@
-//! The planner's questions on their way to the workers and back, while the join goes on.
+//! One thread leads: it feeds the planner with what the join yields, and hands out what the planner wants to
+//! know or may be done at once; the workers' replies come back to it while the join goes on.
 
 use super::content::{BATCH_BYTES, Comparison, SMALL};
+use super::execute::Site;
+use super::execute::early::{Brought, EarlyBatch, Pioneer, finish};
+use super::matching::match_files;
+use super::renames::{Asides, Renamed};
 use super::workers::Window;
 use crate::error::Error;
-use crate::model::{Change, Kind};
+use crate::model::{Change, Digest, Done, Kind};
 use crate::monitor::{Monitor, Phase};
 use crate::plan::Plan;
+use crate::plan::census::Census;
 use crate::plan::decide::Knowledge;
 use crate::plan::join::Joined;
 use crate::plan::links::Settled;
-use crate::plan::planner::{Census, Planned, Planner, Question, Step};
+use crate::plan::pairing::Unnamed;
+use crate::plan::planner::Planner;
+use crate::plan::step::{Planned, Question, Step, Suspect};
 use crate::store::local::LocalStore;
 use std::collections::HashSet;
 
-/// A batch of questions with their answers.
-type Answers = (Vec<Question>, Vec<Knowledge>);
+/// What comes back from the workers.
+pub enum Reply {
+    /// A batch of questions with their answers.
+    Answers(Vec<Question>, Vec<Knowledge>),
+    /// What came of new entries.
+    Brought(Brought),
+    /// Files of the source with their MD5.
+    Named(Vec<(Unnamed, Digest)>),
+    /// Folders that were made on the way have their metadata.
+    Finished(Vec<Done>),
+}
 
 /// Confirmed rows written in one transaction.
 const CONFIRMED_TOGETHER: usize = 1024;
 
-/// The planner with its questions, which the workers answer while the join goes on.
-pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
-    planner: Planner<'e>,
-    comparison: Option<&'scope Comparison<'e, LocalStore, LocalStore>>,
-    window: &'i mut Window<'w, 'scope, Answers>,
-    batch_files: usize,
-    questions: Vec<Question>,
-    bytes: u64,
-    confirmed: Vec<Change>,
-    adopted: u64,
-    books: Books<'m>,
-    monitor: &'i dyn Monitor,
+type LocalComparison<'e> = Comparison<'e, LocalStore, LocalStore>;
+
+/// What a scan came to.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The plan; empty where folders have other names.
+    pub plan: Plan,
+    /// What was counted.
+    pub census: Census,
+    /// Rows that were confirmed as they are.
+    pub adopted: u64,
+    /// Folders that have other names and can get them in the replica; `None`: there are none, or nobody
+    /// looked.
+    pub renamed: Option<Vec<Renamed>>,
 }
 
 /// All settled names of these inodes of the source.
 type OfInodes<'m> = dyn FnMut(&HashSet<u64>) -> Result<Vec<Settled>, Error> + 'm;
+
+/// Which folder this was, if it had another name; given those that are known to have had one.
+type Identify<'m> = dyn FnMut(&Suspect, &[Renamed]) -> Result<Option<Renamed>, Error> + 'm;
 
 /// What planning needs of the manifest besides its rows in order.
 pub struct Books<'m> {
@@ -42,28 +64,62 @@ pub struct Books<'m> {
     pub confirm: &'m mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
     /// All settled names of these inodes of the source.
     pub of_inodes: &'m mut OfInodes<'m>,
+    /// Finds out which folder this was.
+    pub identify: &'m mut Identify<'m>,
+    /// Must come before anything new is in the replica.
+    pub prepare: &'m mut dyn FnMut() -> Result<(), Error>,
+    /// Records what was done.
+    pub settle: &'m mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
+}
+
+/// Where things go on early, and what with; nothing does in a dry run.
+pub struct Means<'scope> {
+    /// Compares contents; where there is no replica, nothing is asked.
+    pub comparison: Option<&'scope LocalComparison<'scope>>,
+    /// Where new entries are brought over while the join goes on.
+    pub site: Option<&'scope Site<'scope, LocalStore, LocalStore>>,
+    /// Questions in one batch.
+    pub batch_files: usize,
+}
+
+/// The planner with all that is on its way.
+pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
+    planner: Planner<'e>,
+    means: Means<'scope>,
+    window: &'i mut Window<'w, 'scope, Reply>,
+    questions: Vec<Question>,
+    bytes: u64,
+    pioneer: Option<Pioneer<'scope, LocalStore, LocalStore>>,
+    confirmed: Vec<Change>,
+    adopted: u64,
+    renamed: Vec<Renamed>,
+    asides: Asides,
+    books: Books<'m>,
+    monitor: &'i dyn Monitor,
 }
 
 impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
-    /// Nothing asked yet. Where there is nothing to compare with, nothing will be.
+    /// Nothing fed yet.
     pub fn new(
         planner: Planner<'e>,
-        comparison: Option<&'scope Comparison<'e, LocalStore, LocalStore>>,
-        window: &'i mut Window<'w, 'scope, Answers>,
-        batch_files: usize,
+        means: Means<'scope>,
+        window: &'i mut Window<'w, 'scope, Reply>,
         books: Books<'m>,
         monitor: &'i dyn Monitor,
     ) -> Self {
-        let (questions, confirmed) = (Vec::new(), Vec::new());
+        let pioneer =
+            means.site.zip(means.comparison).map(|(site, comparison)| Pioneer::new(site, comparison));
         Self {
             planner,
-            comparison,
+            means,
             window,
-            batch_files,
-            questions,
+            questions: Vec::new(),
             bytes: 0,
-            confirmed,
+            pioneer,
+            confirmed: Vec::new(),
             adopted: 0,
+            renamed: Vec::new(),
+            asides: Asides::default(),
             books,
             monitor,
         }
@@ -71,12 +127,16 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     /// Decides about the next path, asking where its content must be known.
     pub fn feed(&mut self, joined: Joined) -> Result<(), Error> {
+        self.asides.note(&joined);
+        if let Some(pioneer) = &mut self.pioneer {
+            pioneer.pass(&joined.path);
+        }
         let step = self.planner.feed(joined);
         self.take(step)?;
-        while let Some(answers) = self.window.try_next() {
-            self.learn(answers)?;
+        while let Some(reply) = self.window.try_next() {
+            self.hear(reply)?;
         }
-        Ok(())
+        self.finish_folders(false)
     }
 
     fn take(&mut self, step: Step) -> Result<(), Error> {
@@ -91,7 +151,30 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
                 (self.books.confirm)(std::mem::take(&mut self.confirmed))
             }
             Step::Ask(question) => self.ask(question),
+            Step::Suspect(suspect) => self.look_into(*suspect),
+            Step::Early(early) => {
+                let Some(pioneer) = &mut self.pioneer else {
+                    self.planner.defer(*early);
+                    return Ok(());
+                };
+                (self.books.prepare)()?;
+                let batches = pioneer.take(*early, &mut self.planner)?;
+                batches.into_iter().try_for_each(|batch| self.go_ahead(batch))
+            }
         }
+    }
+
+    fn look_into(&mut self, suspect: Suspect) -> Result<(), Error> {
+        if let Some(renamed) = (self.books.identify)(&suspect, &self.renamed)? {
+            if self.renamed.is_empty() {
+                self.questions.clear();
+                self.bytes = 0;
+                self.planner.survey();
+            }
+            self.renamed.push(renamed);
+        }
+        let step = self.planner.go_on(suspect.joined);
+        self.take(step)
     }
 
     fn ask(&mut self, question: Box<Question>) -> Result<(), Error> {
@@ -104,49 +187,121 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         }
         self.bytes += size;
         self.questions.push(*question);
-        if size > SMALL || self.questions.len() >= self.batch_files {
+        if size > SMALL || self.questions.len() >= self.means.batch_files {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let (Some(comparison), false) = (self.comparison, self.questions.is_empty()) else { return Ok(()) };
-        while self.window.is_full() {
-            if let Some(answers) = self.window.next() {
-                self.learn(answers)?;
-            }
-        }
+        let (Some(comparison), false) = (self.means.comparison, self.questions.is_empty()) else {
+            return Ok(());
+        };
+        self.make_room()?;
         self.bytes = 0;
         let questions = std::mem::take(&mut self.questions);
         self.window.submit(move || {
             let answers = comparison.answer(&questions);
-            (questions, answers)
+            Reply::Answers(questions, answers)
         });
         Ok(())
     }
 
-    fn learn(&mut self, (questions, answers): Answers) -> Result<(), Error> {
-        for (question, knowledge) in questions.into_iter().zip(answers) {
-            let step = self.planner.learn(question, &knowledge);
-            self.take(step)?;
+    fn go_ahead(&mut self, batch: EarlyBatch) -> Result<(), Error> {
+        let Some(site) = self.means.site else { return Ok(()) };
+        self.make_room()?;
+        self.window.submit(move || Reply::Brought(batch.carry_out(site)));
+        Ok(())
+    }
+
+    fn finish_folders(&mut self, all: bool) -> Result<(), Error> {
+        let (Some(pioneer), Some(site)) = (&mut self.pioneer, self.means.site) else { return Ok(()) };
+        let Some(folders) = pioneer.complete(all) else { return Ok(()) };
+        self.make_room()?;
+        self.window.submit(move || Reply::Finished(finish(site, &folders)));
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> Result<(), Error> {
+        while self.window.is_full() {
+            if let Some(reply) = self.window.next() {
+                self.hear(reply)?;
+            }
         }
         Ok(())
     }
 
-    /// Waits for all answers; returns the plan, what was counted, and how many rows were confirmed.
-    pub fn finish(mut self) -> Result<(Plan, Census, u64), Error> {
-        self.flush()?;
-        self.monitor.phase(Phase::Compare, None);
-        while let Some(answers) = self.window.next() {
-            self.learn(answers)?;
+    fn hear(&mut self, reply: Reply) -> Result<(), Error> {
+        match reply {
+            Reply::Answers(questions, answers) => {
+                for (question, knowledge) in questions.into_iter().zip(answers) {
+                    let step = self.planner.learn(question, &knowledge);
+                    self.take(step)?;
+                }
+                Ok(())
+            }
+            Reply::Brought(brought) => {
+                let Some(pioneer) = &mut self.pioneer else { return Ok(()) };
+                let dones = pioneer.brought(brought, &mut self.planner);
+                (self.books.settle)(dones)
+            }
+            // Hashed once the join is through only.
+            Reply::Named(_) => Ok(()),
+            Reply::Finished(dones) => {
+                if let Some(pioneer) = &self.pioneer {
+                    pioneer.leave(&dones);
+                }
+                (self.books.settle)(dones)
+            }
         }
+    }
+
+    /// Takes in all that is on its way.
+    fn drain(&mut self) -> Result<(), Error> {
+        if let Some(batch) = self.pioneer.as_mut().and_then(Pioneer::flush) {
+            self.go_ahead(batch)?;
+        }
+        self.flush()?;
+        while let Some(reply) = self.window.next() {
+            self.hear(reply)?;
+        }
+        if let Some(pioneer) = &mut self.pioneer {
+            pioneer.close_all();
+        }
+        self.finish_folders(true)?;
+        while let Some(reply) = self.window.next() {
+            self.hear(reply)?;
+        }
+        Ok(())
+    }
+
+    /// The join broke off: what is out already is recorded, because the replica has it.
+    pub fn abandon(mut self) -> Result<(), Error> {
+        self.planner.survey();
+        while let Some(reply) = self.window.next() {
+            self.hear(reply)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all replies; says what the scan came to.
+    pub fn finish(mut self) -> Result<Scanned, Error> {
+        self.monitor.phase(Phase::Compare, None);
+        self.drain()?;
         (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
         let inodes = self.planner.incomplete_inodes();
         let rows = if inodes.is_empty() { Vec::new() } else { (self.books.of_inodes)(&inodes)? };
-        let Planned { plan, census, confirmed } = self.planner.finish(&rows);
+        let rules = self.planner.rules();
+        let Planned { mut plan, census, confirmed } = self.planner.finish(&rows);
         self.adopted += confirmed.len() as u64;
         (self.books.confirm)(confirmed)?;
-        Ok((plan, census, self.adopted))
+        if !self.renamed.is_empty() {
+            let renamed = Some(self.asides.place(self.renamed));
+            return Ok(Scanned { plan, census, adopted: self.adopted, renamed });
+        }
+        if let Some(comparison) = self.means.comparison {
+            match_files(&mut plan, rules, comparison, &rows, self.window);
+        }
+        Ok(Scanned { plan, census, adopted: self.adopted, renamed: None })
     }
 }

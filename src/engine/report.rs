@@ -5,8 +5,8 @@ use crate::manifest::RunFigures;
 use crate::model::operation::End;
 use crate::model::{Done, Operation, Problem, Verb};
 use crate::monitor::{Amount, Monitor};
+use crate::plan::census::Census;
 use crate::plan::gate::Held;
-use crate::plan::planner::Census;
 use std::time::Duration;
 
 /// Counts while a run goes on.

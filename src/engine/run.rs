@@ -1,28 +1,29 @@
 //! One run from its first look to its last row.
 
-use super::content::Comparison;
-use super::execute::{Loss, Site, execute};
+use super::execute::{Grounds, Loss, Site, execute, settle};
 use super::gates::{self, HeldBack};
-use super::inquiry::{Books, Inquiry};
-use super::job::{Job, Trees, View};
-use super::observe;
+use super::inquiry::{Books, Scanned};
+use super::job::{Job, Trees};
 use super::recall::settled_names;
+use super::relocate;
+use super::renames::{Renamed, identify};
 use super::report::{Report, Tally};
+use super::scan::{Scan, comparison};
 use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
-use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunFigures, RunKind, Salvage};
-use crate::model::{Record, Side};
-use crate::monitor::{Amount, Monitor, Phase};
+use crate::manifest::{Bounds, Manifest, ManifestError, RunFigures, RunKind};
+use crate::model::{EntryPath, Verb};
+use crate::monitor::Monitor;
 use crate::plan::Plan;
+use crate::plan::census::Census;
 use crate::plan::decide::Rules;
-use crate::plan::gate::{Approved, approve};
-use crate::plan::join::Join;
-use crate::plan::planner::{Census, Planner};
+use crate::plan::early::Ahead;
+use crate::plan::gate::approve;
 use crate::store::local::LocalStore;
-use std::sync::OnceLock;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
@@ -38,104 +39,6 @@ pub fn sync(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -
         }
         result => result,
     }
-}
-
-/// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
-pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(Approved, Report), Error> {
-    let ahead = |reader: Option<&Reader>| look_ahead(job, reader, None, cancel, monitor);
-    let known = match Reader::open(&job.manifest) {
-        Ok(reader) => match ahead(Some(&reader)) {
-            // A run began meanwhile: what was taken to stand still is read like a live one now.
-            _ if reader.is_disturbed() => ahead(Some(&Reader::open(&job.manifest)?)),
-            known => known,
-        },
-        Err(ManifestError::Missing { .. }) => ahead(None),
-        Err(error) => Err(error.into()),
-    };
-    let (approved, report) = match known {
-        // A sync would set it aside and adopt the replica.
-        Err(Error::Manifest(error)) if error.is_damage() => {
-            let salvage = Salvage::of(&job.manifest, &job.roots());
-            look_ahead(job, None, Some(salvage), cancel, monitor)?
-        }
-        known => known?,
-    };
-    for problem in &report.tally.problems {
-        monitor.problem(problem);
-    }
-    for intent in approved.plan().operations() {
-        monitor.planned(intent);
-    }
-    Ok((approved, report))
-}
-
-fn look_ahead(
-    job: &Job,
-    reader: Option<&Reader>,
-    damaged: Option<Salvage>,
-    cancel: &Cancel,
-    monitor: &dyn Monitor,
-) -> Result<(Approved, Report), Error> {
-    let started = Instant::now();
-    if let Some(reader) = reader {
-        reader.check_job(&job.roots())?;
-    }
-    let succeeds = damaged.is_some() || reader.map_or(Ok(false), Reader::is_successor)?;
-    let Salvage { mut root_mounts, mut source_mounts } = damaged.unwrap_or_default();
-    if let Some(reader) = reader {
-        root_mounts = reader.root_mounts()?;
-        source_mounts = reader.source_mounts()?;
-    }
-    let View { mut source, replica } = job.look_at_trees(&root_mounts)?;
-    let before = reader.map_or(Ok(None), Reader::held_plan)?;
-    source.recall_mounts(source_mounts);
-    let known = succeeds || reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true));
-    if replica.is_none() && known {
-        return Err(job.replica_gone());
-    }
-    let workers = Workers::new(job.settings.workers)?;
-    let rules = job.rules(&source, clock::now());
-    let vouchers = rules.rights.vouchers(source.device());
-    let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
-    let rows = reader.into_iter().flat_map(|reader| reader.rows(Bounds::All)).map(|row| {
-        let row = row?;
-        Ok(Record { racy: row.racy || doubted, ..row })
-    });
-    let scan = Scan { job, source: &source, replica: replica.as_ref(), rules: &rules, cancel };
-    let books = Books {
-        confirm: &mut |_| Ok(()),
-        // Rows that are doubted as they are read vouch for no names either.
-        of_inodes: &mut |inodes| match (reader.filter(|_| !doubted), &replica) {
-            (Some(reader), Some(replica)) => {
-                settled_names(reader.rows(Bounds::All), inodes, &source, replica, &rules)
-            }
-            _ => Ok(Vec::new()),
-        },
-    };
-    let (plan, census, _) = scan.plan(rows, &workers, books, monitor)?;
-    if cancel.requested() {
-        return Err(Error::Interrupted);
-    }
-    let mut tally = Tally::default();
-    tally.problems.clone_from(&plan.problems);
-    let limit = job.settings.max_delete;
-    let approved = approve(plan, &census, limit, before.as_ref(), job.unsteady(), succeeds);
-    if let Some(release) = approved.release() {
-        gates::tell_release(release, monitor);
-    }
-    for intent in approved.plan().operations() {
-        tally.assume(intent.verb, intent.bytes);
-    }
-    let report = Report {
-        run: None,
-        tally,
-        census,
-        held: approved.held(),
-        held_deletes: approved.held_deletes().to_vec(),
-        interrupted: false,
-        elapsed: started.elapsed(),
-    };
-    Ok((approved, report))
 }
 
 fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -> Result<Report, Error> {
@@ -174,18 +77,17 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         elapsed: started.elapsed(),
     };
     let mut held_back = HeldBack::default();
-    let scan = Scan { job, source: &trees.source, replica: Some(&trees.replica), rules: &rules, cancel };
-    let outcome = scan.plan_with(&trees.replica, &manifest, &workers, &mut report, monitor).and_then(
-        |(plan, census)| {
-            let approved =
-                approve(plan, &census, job.settings.max_delete, before.as_ref(), job.unsteady(), successor);
-            held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
-            gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
-            report.held = approved.held();
-            report.held_deletes = approved.held_deletes().to_vec();
-            scan.carry_out(&trees, &approved, &manifest, &workers, &mut report, monitor)
-        },
-    );
+    let pass =
+        Pass { job, trees: &trees, rules: &rules, manifest: &manifest, workers: &workers, cancel, monitor };
+    let outcome = pass.plan(&mut report).and_then(|(plan, site)| {
+        let limit = job.settings.max_delete;
+        let approved = approve(plan, &report.census, limit, before.as_ref(), job.unsteady(), successor);
+        held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
+        gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
+        report.held = approved.held();
+        report.held_deletes = approved.held_deletes().to_vec();
+        execute(&site, &approved, &workers, &manifest, &mut report.tally, monitor)
+    });
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let mut figures = report.figures();
@@ -214,62 +116,23 @@ pub(super) fn note_failure(figures: &mut RunFigures, error: &Error) {
     figures.message = Some(error.to_string());
 }
 
-/// What a scan needs to know.
-struct Scan<'e> {
+/// What every step of a run needs.
+struct Pass<'e> {
     job: &'e Job,
-    source: &'e LocalStore,
-    replica: Option<&'e LocalStore>,
+    trees: &'e Trees,
     rules: &'e Rules,
+    manifest: &'e Manifest,
+    workers: &'e Workers,
     cancel: &'e Cancel,
+    monitor: &'e dyn Monitor,
 }
 
-impl Scan<'_> {
-    /// Looks at both trees and plans; says what could not be looked at.
-    fn plan_with(
-        &self,
-        replica: &LocalStore,
-        manifest: &Manifest,
-        workers: &Workers,
-        report: &mut Report,
-        monitor: &dyn Monitor,
-    ) -> Result<(Plan, Census), Error> {
-        let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
-        let books = Books {
-            confirm: &mut |changes| Ok(manifest.apply(changes)?),
-            of_inodes: &mut |inodes| {
-                settled_names(manifest.rows(Bounds::All), inodes, self.source, replica, self.rules)
-            },
-        };
-        let (mut plan, census, adopted) = self.plan(rows, workers, books, monitor)?;
-        // Before anything that lies on them is in the replica.
-        manifest.remember_source_mounts(&self.source.mounts())?;
-        report.census = census;
-        report.tally.adopted = adopted;
-        for problem in std::mem::take(&mut plan.problems) {
-            report.tally.problem(problem, monitor);
-        }
-        if census.nodes_left_out > 0 {
-            monitor.warning(&format!(
-                "{} device nodes were left out: the source is mounted nodev, so that whoever wrote them is not trusted with any",
-                census.nodes_left_out
-            ));
-        }
-        Ok((plan, census))
-    }
-
-    fn carry_out(
-        &self,
-        trees: &Trees,
-        approved: &Approved,
-        manifest: &Manifest,
-        workers: &Workers,
-        report: &mut Report,
-        monitor: &dyn Monitor,
-    ) -> Result<(), Error> {
-        let site = Site {
-            source: &trees.source,
-            replica: &trees.replica,
-            anchors: &trees.anchors,
+impl<'e> Pass<'e> {
+    fn site(&self) -> Site<'e, LocalStore, LocalStore> {
+        Site {
+            source: &self.trees.source,
+            replica: &self.trees.replica,
+            anchors: &self.trees.anchors,
             rights: &self.rules.rights,
             began: self.rules.began,
             tick_nanos: self.rules.tick_nanos,
@@ -282,53 +145,95 @@ impl Scan<'_> {
             links_lost: Loss::default(),
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
-            grounds: OnceLock::new(),
+            grounds: Grounds::default(),
             no_room_from: AtomicU64::new(u64::MAX),
-        };
-        execute(&site, approved, workers, manifest, &mut report.tally, monitor)
+        }
     }
 
-    /// Walks both trees, joins them with the rows, has read what must be known, and decides.
-    /// Returns the plan, what was counted, and how many rows were confirmed as they are.
-    fn plan(
+    /// Renames folders that have other names, then plans; new entries may be in the replica already when
+    /// the plan is there. Returns it with the place to carry it out.
+    fn plan(&self, report: &mut Report) -> Result<(Plan, Site<'e, LocalStore, LocalStore>), Error> {
+        let site = self.site();
+        let scanned = self.look(&site, true, HashMap::new(), report)?;
+        let Some(renamed) = scanned.renamed else { return Ok((self.note(scanned, report)?, site)) };
+        report.tally.adopted += scanned.adopted;
+        let readied = self.relocate(&renamed, report)?;
+        let site = self.site();
+        let scanned = self.look(&site, false, readied, report)?;
+        Ok((self.note(scanned, report)?, site))
+    }
+
+    fn relocate(&self, renamed: &[Renamed], report: &mut Report) -> Result<HashMap<EntryPath, Verb>, Error> {
+        let site = self.site();
+        let comparison =
+            comparison(self.job, &self.trees.source, &self.trees.replica, self.rules, self.cancel);
+        let (root, tally) = (&self.job.paths.replica, &mut report.tally);
+        relocate::carry_out(&site, &comparison, renamed, root, self.manifest, tally, self.monitor)
+    }
+
+    /// Looks at both trees, and brings over what need not wait.
+    fn look(
         &self,
-        rows: impl Iterator<Item = Result<Record, Error>>,
-        workers: &Workers,
-        books: Books<'_>,
-        monitor: &dyn Monitor,
-    ) -> Result<(Plan, Census, u64), Error> {
-        monitor.phase(Phase::Scan, None);
-        let comparison = self.replica.map(|replica| Comparison {
-            source: self.source,
-            replica,
-            rights: &self.rules.rights,
-            chunk_bytes: self.job.settings.chunk_bytes,
-            keep_holes: self.rules.rights.preserve.sparse && replica.holds_holes(),
-            cancel: self.cancel,
-        });
-        std::thread::scope(|scope| {
-            let source = observe::walk(scope, Side::Source, Some(self.source), self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel)?;
-            let join = Join::new(source, replica, rows)?;
-            workers.within(|window| {
-                let batch_files = self.job.settings.batch_files;
-                let planner = Planner::new(self.rules);
-                let mut inquiry =
-                    Inquiry::new(planner, comparison.as_ref(), window, batch_files, books, monitor);
-                let mut scanned = 0;
-                for joined in join {
-                    inquiry.feed(joined?)?;
-                    scanned += 1;
-                    if scanned == SCANNED_TOGETHER {
-                        monitor.advance(Amount { entries: scanned, bytes: 0 });
-                        scanned = 0;
-                    }
+        site: &Site<'_, LocalStore, LocalStore>,
+        renames: bool,
+        readied: HashMap<EntryPath, Verb>,
+        report: &mut Report,
+    ) -> Result<Scanned, Error> {
+        let (manifest, source, replica) = (self.manifest, &self.trees.source, &self.trees.replica);
+        let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
+        let known_mounts = manifest.source_mounts()?;
+        let mut mounts_seen = 0;
+        let tally = &mut report.tally;
+        let books = Books {
+            confirm: &mut |changes| Ok(manifest.apply(changes)?),
+            of_inodes: &mut |inodes| {
+                settled_names(manifest.rows(Bounds::All), inodes, source, replica, self.rules)
+            },
+            identify: &mut |suspect, known| identify(suspect, known, manifest, source, replica),
+            // Before anything that lies on them is in the replica.
+            prepare: &mut || {
+                let mut mounts = source.mounts();
+                if mounts.len() != mounts_seen {
+                    mounts_seen = mounts.len();
+                    mounts.extend(known_mounts.iter().cloned());
+                    manifest.remember_source_mounts(&mounts)?;
                 }
-                inquiry.finish()
-            })
-        })
+                Ok(())
+            },
+            settle: &mut |dones| settle(dones, manifest, tally, self.monitor),
+        };
+        let ahead = if manifest.knows_entries()? { Ahead::Overflow } else { Ahead::All };
+        let scan = Scan {
+            job: self.job,
+            source,
+            replica: Some(replica),
+            rules: self.rules,
+            cancel: self.cancel,
+            site: Some(site),
+            renames,
+            ahead,
+            foresight: None,
+            readied,
+        };
+        scan.plan(rows, self.workers, books, self.monitor)
+    }
+
+    /// Notes what a scan counted, and says what could not be looked at.
+    fn note(&self, scanned: Scanned, report: &mut Report) -> Result<Plan, Error> {
+        let Scanned { mut plan, census, adopted, .. } = scanned;
+        // Before anything that lies on them is in the replica.
+        self.manifest.remember_source_mounts(&self.trees.source.mounts())?;
+        report.census = census;
+        report.tally.adopted += adopted;
+        for problem in std::mem::take(&mut plan.problems) {
+            report.tally.problem(problem, self.monitor);
+        }
+        if census.nodes_left_out > 0 {
+            self.monitor.warning(&format!(
+                "{} device nodes were left out: the source is mounted nodev, so that whoever wrote them is not trusted with any",
+                census.nodes_left_out
+            ));
+        }
+        Ok(plan)
     }
 }
-
-/// Entries between two reports of progress.
-const SCANNED_TOGETHER: u64 = 1024;

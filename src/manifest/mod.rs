@@ -24,6 +24,7 @@ mod history;
 mod mounts;
 mod open;
 mod reader;
+mod relocation;
 mod replace;
 mod root_mounts;
 mod schema;

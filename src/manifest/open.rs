@@ -83,6 +83,14 @@ impl Manifest {
         Rows::new(&self.connection, &self.path, bounds)
     }
 
+    /// The row of one path.
+    pub fn find(
+        &self,
+        path: &crate::model::EntryPath,
+    ) -> Result<Option<crate::model::Record>, ManifestError> {
+        entries::find(&self.connection, &self.path, path)
+    }
+
     /// The last `count` runs, newest first.
     pub fn runs(&self, count: u32) -> Result<Vec<RunRow>, ManifestError> {
         history::runs(&self.connection, &self.path, count)

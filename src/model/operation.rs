@@ -1,6 +1,6 @@
 //! What a plan wants done to one entry of the replica, and what came of it.
 
-use super::{Change, Digest, EntryPath, Fingerprint, Problem, Stat};
+use super::{Change, Digest, EntryPath, Problem, Record, Stat};
 use std::time::Duration;
 
 /// The kinds of operation, as the log, `--json` and the manifest name them.
@@ -10,6 +10,8 @@ pub enum Verb {
     Create,
     /// Bring a file's bytes and metadata over.
     Copy,
+    /// Give what the replica has already another name: a file, or a folder with all that it holds.
+    Move,
     /// Make a name one more name of an inode that the replica has already.
     Link,
     /// Bring permissions, owner and times over; no content is written.
@@ -20,13 +22,15 @@ pub enum Verb {
 
 impl Verb {
     /// All of them, in the order people read them.
-    pub const ALL: [Verb; 5] = [Verb::Create, Verb::Copy, Verb::Link, Verb::Metadata, Verb::Delete];
+    pub const ALL: [Verb; 6] =
+        [Verb::Create, Verb::Copy, Verb::Move, Verb::Link, Verb::Metadata, Verb::Delete];
 
     /// The name in the log, in JSON and in the manifest.
     pub fn name(self) -> &'static str {
         match self {
             Verb::Create => "create",
             Verb::Copy => "copy",
+            Verb::Move => "move",
             Verb::Link => "link",
             Verb::Metadata => "metadata",
             Verb::Delete => "delete",
@@ -52,10 +56,10 @@ pub struct Operation {
     pub content: Option<(Digest, super::Timestamp)>,
     /// Attributes are to be brought over as well; false only for a metadata operation that finds them right.
     pub attributes: bool,
-    /// For a delete: what the source had there when it was last in step, if that is known. Where the
-    /// same object has another name now, nothing is lost.
-    pub origin: Option<Fingerprint>,
-    /// For a link: another name of the inode.
+    /// For a delete, and for a copy onto a file: the row of what the replica has there, if there is one.
+    /// Where the source's object has another name now, nothing is lost.
+    pub origin: Option<Box<Record>>,
+    /// For a link: another name of the inode. For a move: the name that the replica has it under.
     pub from: Option<EntryPath>,
     /// The same name is taken by the other kind of entry (a folder where a file is to come, or
     /// the reverse), which a delete of this plan removes.
@@ -79,7 +83,7 @@ pub struct Done {
     pub path: EntryPath,
     /// What was to be done.
     pub verb: Verb,
-    /// For a link: the other name.
+    /// For a link or a move: the other name.
     pub from: Option<EntryPath>,
     /// How it ended.
     pub end: End,

@@ -80,6 +80,16 @@ impl EntryPath {
         folder.is_folder() && self.0.len() > folder.0.len() && self.0.starts_with(&folder.0)
     }
 
+    /// The path that this one, which is `from` or lies below it, has once `from` is called `to`; `None` for
+    /// any other.
+    pub fn rebased(&self, from: &EntryPath, to: &EntryPath) -> Option<Self> {
+        if self == from {
+            return Some(to.clone());
+        }
+        self.is_below(from)
+            .then(|| Self([to.as_bytes(), &self.0[from.0.len()..]].concat().into_boxed_slice()))
+    }
+
     /// The key the same name would have were it a folder (or no folder): a folder that became a
     /// file is two keys.
     #[must_use]

@@ -91,7 +91,7 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
         (_, Some(Seen::Unreadable(cause))) => unreadable(path, Side::Replica, "look at", cause),
         (None, Some(Seen::Unlisted(_, cause))) => unreadable(path, Side::Replica, "list", cause),
         (None, Some(Seen::Present(replica))) => {
-            let origin = row.map(|row| row.source);
+            let origin = row.cloned().map(Box::new);
             Decision::Operate(Operation { origin, ..operation(path, Verb::Delete, None, Some(*replica)) })
         }
         (Some(Seen::Present(source)), None) => bring_over(path, source, None, row, rules),
@@ -190,6 +190,10 @@ fn bring_over(
         Kind::File => {
             let mut copy = operation(path, Verb::Copy, Some(*source), replica.copied());
             copy.content = row.and_then(|row| expected(source, row, rules));
+            // What the replica has there may be what another file of the source is now.
+            let displaced =
+                row.filter(|row| replica.is_some() && row.source.inode != source.fingerprint.inode);
+            copy.origin = displaced.cloned().map(Box::new);
             Decision::Operate(copy)
         }
         Kind::BlockDevice | Kind::CharDevice if rules.nodev.contains(source.device) => Decision::Unchanged,

@@ -1,6 +1,6 @@
 //! Between plan and execution: pure predicates over the whole plan, before the first mutation.
 
-use super::planner::Census;
+use super::census::Census;
 use super::release::{self, Release};
 use super::{FolderTask, Plan};
 use crate::model::{EntryPath, HeldPlan, Operation, Unsteady};
@@ -192,6 +192,7 @@ pub fn approve(
     };
     plan.entries.retain(goes_on);
     plan.links.retain(goes_on);
+    plan.moves.retain(|moving| !waits(&moving.to));
     plan.folders.retain(|task: &Arc<FolderTask>| !waits(&task.path));
     Approved { plan, held: Some(held), held_deletes: others, release }
 }

@@ -1,7 +1,7 @@
 //! The gates' truth tables: what is held, what an approval lets go, what waits.
 
+use super::census::Census;
 use super::gate::{MaxDelete, approve};
-use super::planner::Census;
 use super::{Plan, release};
 use crate::model::{
     EntryPath, Fingerprint, HeldDelete, HeldPlan, Kind, Operation, Stat, Timestamp, Unsteady, Verb,

@@ -1,9 +1,11 @@
 //! Floor 1: decisions. Iterators and values in, values out; no I/O, no threads, no clock.
 
+pub mod census;
 pub mod decide;
 #[cfg(test)]
 mod decide_tests;
 pub mod desired;
+pub mod early;
 pub mod gate;
 #[cfg(test)]
 mod gate_tests;
@@ -14,12 +16,17 @@ mod links_tests;
 pub mod moved;
 pub mod occupied;
 pub mod order;
+pub mod pairing;
 pub mod planner;
+pub mod rebased;
 pub mod release;
+pub mod relocation;
 pub mod shield;
+pub mod step;
+pub mod trail;
 pub mod verdict;
 
-use crate::model::{Difference, EntryPath, Operation, Problem, Record, Stat, Verb};
+use crate::model::{Difference, Digest, EntryPath, Operation, Problem, Record, Stat, Timestamp, Verb};
 use std::sync::Arc;
 
 /// Everything that has to be done to the replica: the changes only, never the sameness.
@@ -28,6 +35,10 @@ pub struct Plan {
     /// Folders to make, to mend, or whose times must be put back after something in them changed;
     /// in path order, so that parents come first.
     pub folders: Vec<Arc<FolderTask>>,
+    /// Files that get another name instead of being copied, by their new names.
+    pub moves: Vec<Moving>,
+    /// Folders that had another name: a run has renamed them before it planned, a dry run only says so.
+    pub renamed: Vec<Operation>,
     /// Files, links and special files to create, copy or mend, in path order.
     pub entries: Vec<Operation>,
     /// Names to be made further names of inodes that the entries above bring or the replica has, in path
@@ -64,6 +75,46 @@ pub struct FolderTask {
     pub displaces: bool,
 }
 
+/// A file of the replica that gets another name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// The name that it is to have.
+    pub to: EntryPath,
+    /// The name that it has.
+    pub from: EntryPath,
+    /// The source's figures.
+    pub source: Stat,
+    /// Its own figures: checked again before it is touched.
+    pub replica: Stat,
+    /// What has the new name now and is replaced.
+    pub target: Option<Stat>,
+    /// The digest of what it holds, and when that was read.
+    pub content: Option<(Digest, Timestamp)>,
+    /// Its metadata must be put right.
+    pub mend: bool,
+    /// The source may have changed again within the same clock tick.
+    pub racy: bool,
+    /// The delete of the old name that it takes the place of; `None` where another file comes there.
+    pub old: Option<Box<Operation>>,
+}
+
+impl Moving {
+    /// The copy that has the same effect.
+    pub fn as_copy(&self) -> Operation {
+        Operation {
+            path: self.to.clone(),
+            verb: Verb::Copy,
+            source: Some(self.source),
+            replica: self.target,
+            content: None,
+            attributes: true,
+            origin: None,
+            from: None,
+            displaces: false,
+        }
+    }
+}
+
 /// What a plan means to do, as people and machines are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intent<'p> {
@@ -71,7 +122,7 @@ pub struct Intent<'p> {
     pub verb: Verb,
     /// To which entry.
     pub path: &'p EntryPath,
-    /// For a link: another name of the inode.
+    /// For a link or a move: the other name.
     pub from: Option<&'p EntryPath>,
     /// Bytes that will be read.
     pub bytes: u64,
@@ -88,6 +139,12 @@ impl<'p> From<&'p Operation> for Intent<'p> {
     }
 }
 
+impl<'p> From<&'p Moving> for Intent<'p> {
+    fn from(moving: &'p Moving) -> Self {
+        Self { verb: Verb::Move, path: &moving.to, from: Some(&moving.from), bytes: 0 }
+    }
+}
+
 impl Plan {
     /// Bytes that its copies will read.
     pub fn bytes(&self) -> u64 {
@@ -99,8 +156,11 @@ impl Plan {
         let folders = self.folders.iter().filter_map(|folder| {
             folder.verb.map(|verb| Intent { verb, path: &folder.path, from: None, bytes: 0 })
         });
+        let moves = self.moves.iter().map(Intent::from);
+        let renamed = self.renamed.iter().map(Intent::from);
         let deletes = self.deletes.iter().rev();
-        folders.chain(self.entries.iter().chain(&self.links).chain(deletes).map(Intent::from))
+        let others = self.entries.iter().chain(&self.links).chain(deletes).map(Intent::from);
+        folders.chain(renamed).chain(moves).chain(others)
     }
 }
 

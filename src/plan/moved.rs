@@ -16,32 +16,38 @@ fn identity(fingerprint: &Fingerprint) -> Identity {
     (fingerprint.kind, fingerprint.inode, content)
 }
 
+/// What the source had there when it was last in step.
+fn origin(delete: &Operation) -> Option<&Fingerprint> {
+    delete.origin.as_ref().map(|row| &row.source)
+}
+
 /// The folders of a plan that is being made.
 type Folders = BTreeMap<EntryPath, Arc<FolderTask>>;
 
 /// The inodes of what is deleted and does not arrive with the same plan: an earlier run that was
 /// interrupted may have brought it over under its new name already.
 pub fn unmatched_inodes(plan: &Plan, folders: &Folders) -> HashSet<u64> {
-    let mut arrived = arrivals(plan, folders);
+    let mut arrived = arrivals(plan, folders.values());
     let unmatched = plan.deletes.iter().filter(|delete| !takes(&mut arrived, delete));
-    let files = unmatched.filter_map(|delete| delete.origin.as_ref()).filter(|o| o.kind != Kind::Folder);
+    let files = unmatched.filter_map(origin).filter(|origin| origin.kind != Kind::Folder);
     files.map(|origin| origin.inode).collect()
 }
 
-/// How many deletes have their source's object under a new name: one that this plan brings, or one that
-/// is in step already (`settled`) and stays.
-pub fn count(plan: &Plan, folders: &Folders, settled: &[Settled]) -> u64 {
-    let mut arrived = arrivals(plan, folders);
+/// How many deletes of a plan that is complete have their source's object under a new name: one that this
+/// plan brings, or one that is in step already (`settled`) and stays.
+pub fn count(plan: &Plan, settled: &[Settled]) -> u64 {
+    let mut arrived = arrivals(plan, plan.folders.iter());
     let among = |operations: &[Operation], path: &EntryPath| {
         operations.binary_search_by(|operation| operation.path.cmp(path)).is_ok()
     };
     let mut old_names: HashMap<Identity, u64> = HashMap::new();
-    for origin in plan.deletes.iter().filter_map(|delete| delete.origin.as_ref()) {
+    for origin in plan.deletes.iter().filter_map(origin) {
         *old_names.entry(identity(origin)).or_default() += 1;
     }
     let stays = |name: &&Settled| {
         let path = &name.record.path;
-        let arrives = folders.get(path).is_some_and(|task| task.replica.is_none());
+        let folder = plan.folders.binary_search_by(|task| task.path.cmp(path)).ok();
+        let arrives = folder.is_some_and(|at| plan.folders[at].replica.is_none());
         !(arrives || among(&plan.deletes, path) || among(&plan.entries, path) || among(&plan.links, path))
     };
     for name in settled.iter().filter(stays) {
@@ -54,14 +60,14 @@ pub fn count(plan: &Plan, folders: &Folders, settled: &[Settled]) -> u64 {
     plan.deletes.iter().filter(|delete| takes(&mut arrived, delete)).count() as u64
 }
 
-fn arrivals(plan: &Plan, folders: &Folders) -> HashMap<Identity, u64> {
+fn arrivals<'p>(plan: &Plan, folders: impl Iterator<Item = &'p Arc<FolderTask>>) -> HashMap<Identity, u64> {
     let mut arrived: HashMap<Identity, u64> = HashMap::new();
     if plan.deletes.is_empty() {
         return arrived;
     }
     let new_entries = plan.entries.iter().chain(&plan.links).filter(|operation| operation.replica.is_none());
-    let new_folders = folders.values().filter(|task| task.replica.is_none()).map(|task| &task.source);
-    for source in new_entries.filter_map(|operation| operation.source.as_ref()).chain(new_folders) {
+    let new_folders = folders.filter(|task| task.replica.is_none()).map(|task| task.source);
+    for source in new_entries.filter_map(|operation| operation.source).chain(new_folders) {
         *arrived.entry(identity(&source.fingerprint)).or_default() += 1;
     }
     arrived
@@ -69,6 +75,6 @@ fn arrivals(plan: &Plan, folders: &Folders) -> HashMap<Identity, u64> {
 
 /// One name that is there accounts for one that went, however many went.
 fn takes(arrived: &mut HashMap<Identity, u64>, delete: &Operation) -> bool {
-    let left = delete.origin.as_ref().and_then(|origin| arrived.get_mut(&identity(origin)));
+    let left = origin(delete).and_then(|origin| arrived.get_mut(&identity(origin)));
     left.filter(|left| **left > 0).map(|left| *left -= 1).is_some()
 }

@@ -1,5 +1,6 @@
 //! The guard on every stream: entries come in strictly rising path order, or the run stops.
 
+use super::rebased::Rebase;
 use crate::model::{Entry, EntryPath, Record};
 
 /// A stream broke its order. Joining it would invent and lose entries, so nothing may be done.
@@ -29,6 +30,18 @@ impl Keyed for Entry {
 impl Keyed for Record {
     fn key(&self) -> &EntryPath {
         &self.path
+    }
+}
+
+impl Rebase for Entry {
+    fn at(self, path: EntryPath) -> Self {
+        Self { path, ..self }
+    }
+}
+
+impl Rebase for Record {
+    fn at(self, path: EntryPath) -> Self {
+        Self { path, ..self }
     }
 }
 

@@ -1,75 +1,19 @@
 //! Collects decisions into a plan: which folders an operation touches, what must make way for what.
 
+use super::census::Census;
 use super::decide::{Decision, Knowledge, Rules, decide};
+use super::early::Early;
 use super::join::Joined;
 use super::links::{Links, Named, Settled, Waiting};
 use super::moved;
 use super::occupied::Occupied;
 use super::shield::Shields;
+use super::step::{Mode, Planned, Question, Step, Suspect};
+use super::trail::Trail;
 use super::{FolderTask, Plan, is_litter};
 use crate::model::{Change, Difference, EntryPath, Kind, Operation, Problem, Seen, Stat, Verb};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-
-/// What the engine has to do for one joined path, beyond what the plan remembers.
-#[derive(Debug)]
-pub enum Step {
-    /// Nothing.
-    Settled,
-    /// The manifest is to say this; the replica needs no change.
-    Confirm(Change),
-    /// Read both contents and come back with [`Planner::learn`].
-    Ask(Box<Question>),
-}
-
-/// A path whose contents must be known before it can be decided about.
-#[derive(Debug)]
-pub struct Question {
-    /// What the three witnesses said.
-    pub joined: Joined,
-    /// A folder itself; of anything else the folder it lies in, should an operation touch that.
-    folder: Arc<FolderTask>,
-}
-
-impl Question {
-    /// The path in question.
-    pub fn path(&self) -> &EntryPath {
-        &self.joined.path
-    }
-
-    /// The source's and the replica's figures as scanned.
-    pub fn stats(&self) -> Option<(&Stat, &Stat)> {
-        match (&self.joined.source, &self.joined.replica) {
-            (Some(Seen::Present(source)), Some(Seen::Present(replica))) => Some((source, replica)),
-            _ => None,
-        }
-    }
-}
-
-/// How much a scan saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Entries of the source, its root not counted.
-    pub source_entries: u64,
-    /// Bytes in the source's files and links.
-    pub source_bytes: u64,
-    /// Rows of the manifest of what either tree still has, the root's not counted.
-    pub rows: u64,
-    /// Of the source's entries, those that every new file system has: `lost+found`, as a folder of its root.
-    pub furniture: u64,
-    /// Device nodes that are left out because the source is mounted without them.
-    pub nodes_left_out: u64,
-}
-
-impl Census {
-    /// Whether nobody has put anything into the source.
-    pub fn source_is_empty(&self) -> bool {
-        self.source_entries == self.furniture
-    }
-}
-
-/// What `mkfs` makes in the root of a file system.
-const LOST_AND_FOUND: &[u8] = b"lost+found/";
 
 /// Folds joined paths, which must come in path order, into a [`Plan`].
 #[derive(Debug)]
@@ -78,35 +22,34 @@ pub struct Planner<'r> {
     plan: Plan,
     census: Census,
     shields: Shields,
-    /// The source's folders from the root down to where the join is.
-    trail: Vec<Arc<FolderTask>>,
+    mode: Mode,
+    /// Nothing is planned any more: folders with other names are looked for, and nothing else.
+    surveys: bool,
+    trail: Trail,
     folders: BTreeMap<EntryPath, Arc<FolderTask>>,
     links: Links,
     /// What would have made way for a folder of the source that could not be listed.
     stays: HashSet<EntryPath>,
     occupied: Occupied,
-}
-
-/// What a planner comes to.
-#[derive(Debug)]
-pub struct Planned {
-    /// The plan, sorted.
-    pub plan: Plan,
-    /// What was counted on the way.
-    pub census: Census,
-    /// Rows that the manifest is to have; the replica needs no change for them.
-    pub confirmed: Vec<Change>,
+    /// What the run did to folders before it planned: that they are as they are is its own work.
+    readied: HashMap<EntryPath, Verb>,
+    /// The source's inodes of what the plan deletes: what is new may be one of them under another name.
+    vanished: HashSet<u64>,
 }
 
 impl<'r> Planner<'r> {
     /// An empty plan under `rules`.
-    pub fn new(rules: &'r Rules) -> Self {
+    pub fn new(rules: &'r Rules, mode: Mode) -> Self {
         Self {
             rules,
+            mode,
+            surveys: false,
+            vanished: HashSet::new(),
+            readied: HashMap::new(),
             plan: Plan::default(),
             census: Census::default(),
             shields: Shields::default(),
-            trail: Vec::new(),
+            trail: Trail::default(),
             folders: BTreeMap::new(),
             links: Links::default(),
             stays: HashSet::new(),
@@ -114,12 +57,18 @@ impl<'r> Planner<'r> {
         }
     }
 
+    /// What the run did to folders before it planned: people are told of it as of what is planned.
+    #[must_use]
+    pub fn after_readying(self, folders: HashMap<EntryPath, Verb>) -> Self {
+        Self { readied: folders, ..self }
+    }
+
     /// Decides about the next path of the join.
     pub fn feed(&mut self, mut joined: Joined) -> Step {
         if !self.rules.rights.preserve.specials && joined.source.as_ref().is_some_and(is_special) {
             joined.source = None;
         }
-        self.count(&joined);
+        self.census.count(&joined, &self.rules.nodev);
         if let Some(Seen::Foreign(_)) = &joined.replica {
             self.occupied.by(&joined.path);
         }
@@ -135,14 +84,33 @@ impl<'r> Planner<'r> {
         if let Some(Seen::Unlisted(..) | Seen::Vanished) = &joined.source {
             self.stays.insert(joined.path.other_kind());
         }
-        self.follow(&joined);
+        self.trail.follow(&joined);
+        if self.mode.renames && self.is_suspect(&joined) {
+            let way = self.trail.folders();
+            // The last one is the folder itself.
+            let way = way[..way.len() - 1].to_vec();
+            return Step::Suspect(Box::new(Suspect { joined, way }));
+        }
+        self.go_on(joined)
+    }
+
+    /// Decides about a path that was fed.
+    pub fn go_on(&mut self, joined: Joined) -> Step {
+        if self.surveys {
+            return Step::Settled;
+        }
         match decide(&joined, None, self.rules) {
             Decision::Ask => {
                 // A folder's own task is what its answer is for.
-                let task =
-                    if joined.path.is_folder() { self.trail.last() } else { self.enclosing(&joined.path) };
+                let task = if joined.path.is_folder() {
+                    self.trail.last()
+                } else {
+                    self.trail.enclosing(&joined.path)
+                };
                 match task.cloned() {
-                    Some(folder) => Step::Ask(Box::new(Question { joined, folder })),
+                    Some(folder) => {
+                        Step::Ask(Box::new(Question { joined, folder: Some(folder), elsewhere: None }))
+                    }
                     None => Step::Settled,
                 }
             }
@@ -152,27 +120,120 @@ impl<'r> Planner<'r> {
                 if let Some(Seen::Unlisted(_, cause)) = &joined.replica {
                     self.plan.problems.push(Problem::replica(&joined.path, "list", cause));
                 }
-                if let Some(task) = self.trail.last().cloned() {
-                    self.add_folder(&task, verb, difference);
+                let Some(task) = self.trail.last().cloned() else { return Step::Settled };
+                if verb == Some(Verb::Create) && task.replica.is_none() && self.may_go_ahead(None) {
+                    return Step::Early(Box::new(Early {
+                        way: self.way_to(&task.path, true),
+                        operation: None,
+                    }));
                 }
+                self.add_folder(&task, verb, difference);
                 Step::Settled
             }
             decision => {
-                let folder = self.enclosing(&joined.path).cloned();
+                let folder = self.trail.enclosing(&joined.path).cloned();
                 self.settle(decision, &joined, folder)
             }
         }
     }
 
+    /// Plans nothing any more: only folders with other names are looked for from here on.
+    pub fn survey(&mut self) {
+        self.surveys = true;
+        self.plan = Plan::default();
+        self.folders.clear();
+        self.links = Links::default();
+    }
+
+    /// Whether this folder's inode is not that of a row under its name. Inode numbers mean something on
+    /// the root's own file system only.
+    fn is_suspect(&self, joined: &Joined) -> bool {
+        let (true, Some(Seen::Present(source))) = (joined.path.is_folder(), &joined.source) else {
+            return false;
+        };
+        let root = self.trail.folders().first();
+        !joined.path.is_root()
+            && root.is_some_and(|root| root.source.device == source.device)
+            && joined.row.as_ref().is_none_or(|row| row.source.inode != source.fingerprint.inode)
+    }
+
+    /// Whether something new may be brought over while the join goes on.
+    fn may_go_ahead(&self, operation: Option<&Operation>) -> bool {
+        let planned = self.plan.entries.len() + self.folders.len();
+        let inode = operation.and_then(|operation| operation.source).map(|source| source.fingerprint.inode);
+        self.mode.ahead.allows(planned, inode.is_some_and(|inode| self.vanished.contains(&inode)))
+    }
+
+    /// The folders on the way to `path` that the replica does not have, and the one that it lies in; with
+    /// `itself` that folder too.
+    fn way_to(&self, path: &EntryPath, itself: bool) -> Vec<Arc<FolderTask>> {
+        let on_the_way = |task: &&Arc<FolderTask>| {
+            (itself && task.path == *path)
+                || task.replica.is_none()
+                || task.path.as_bytes() == path.parent_bytes()
+        };
+        self.trail
+            .folders()
+            .iter()
+            .filter(|task| itself || task.path != *path)
+            .filter(on_the_way)
+            .cloned()
+            .collect()
+    }
+
+    /// The replica has the folder `path` now, as `stat`; no operation of the plan makes it any more.
+    pub fn made(&mut self, path: &EntryPath, stat: &Stat) {
+        self.trail.made(path, stat);
+        self.folders.remove(path);
+    }
+
+    /// Something was put into a folder that the replica had: its times are put back at the end.
+    pub fn touched(&mut self, folder: Arc<FolderTask>) {
+        self.touch(Some(folder));
+    }
+
+    /// Takes back what could not be brought over early: it is planned like anything else.
+    pub fn defer(&mut self, early: Early) {
+        if self.surveys {
+            return;
+        }
+        let mut way = early.way;
+        let folder = match early.operation {
+            None => way.pop(),
+            Some(operation) => {
+                let folder = way.last().cloned();
+                self.add_operation(operation, folder);
+                None
+            }
+        };
+        for task in way.iter().chain(&folder).filter(|task| task.replica.is_none()) {
+            let create = FolderTask { verb: Some(Verb::Create), ..(**task).clone() };
+            self.folders.insert(task.path.clone(), Arc::new(create));
+        }
+        if folder.is_some() {
+            self.touch(way.pop());
+        }
+    }
+
     /// Decides about a path that was asked about, now that what it holds is known.
     pub fn learn(&mut self, question: Question, knowledge: &Knowledge) -> Step {
+        if self.surveys {
+            return Step::Settled;
+        }
         match decide(&question.joined, Some(knowledge), self.rules) {
             Decision::Folder(verb, difference) => {
-                self.add_folder(&question.folder, verb, difference);
+                if let Some(folder) = &question.folder {
+                    self.add_folder(folder, verb, difference);
+                }
                 Step::Settled
             }
-            decision => self.settle(decision, &question.joined, Some(question.folder)),
+            decision => self.settle(decision, &question.joined, question.folder),
         }
+    }
+
+    /// What holds for the run.
+    pub fn rules(&self) -> &'r Rules {
+        self.rules
     }
 
     /// Inodes of the source whose rows [`Planner::finish`] must be given: they have names, or may have,
@@ -208,7 +269,7 @@ impl<'r> Planner<'r> {
         for operation in brought.filter(|operation| operation.replica.is_none()) {
             operation.displaces = makes_way(&operation.path);
         }
-        plan.moved = moved::count(&plan, &self.folders, settled);
+        // BTreeMap: in path order.
         plan.folders = self
             .folders
             .into_values()
@@ -220,63 +281,19 @@ impl<'r> Planner<'r> {
                 }
             })
             .collect();
+        plan.moved = moved::count(&plan, settled);
         let confirmed = resolution.confirmed.into_iter().map(Change::Put).collect();
         Planned { plan, census: self.census, confirmed }
-    }
-
-    fn count(&mut self, joined: &Joined) {
-        if joined.path.is_root() {
-            return;
-        }
-        // Of what neither tree has nothing can be lost: such rows do not raise what may be deleted.
-        let somewhere = joined.source.is_some() || joined.replica.is_some();
-        self.census.rows += u64::from(joined.row.is_some() && somewhere);
-        if let Some(seen) = &joined.source {
-            self.census.source_entries += 1;
-            self.census.furniture += u64::from(joined.path.as_bytes() == LOST_AND_FOUND);
-            if let Seen::Present(stat) = seen {
-                self.census.source_bytes += stat.fingerprint.size;
-                let node = matches!(stat.kind(), Kind::BlockDevice | Kind::CharDevice);
-                self.census.nodes_left_out += u64::from(node && self.rules.nodev.contains(stat.device));
-            }
-        }
-    }
-
-    /// Keeps the trail of source folders that lead to the join's present path.
-    fn follow(&mut self, joined: &Joined) {
-        while self.trail.last().is_some_and(|folder| !joined.path.is_below(&folder.path)) {
-            self.trail.pop();
-        }
-        if let (true, Some(Seen::Present(source))) = (joined.path.is_folder(), &joined.source) {
-            let replica = match &joined.replica {
-                Some(Seen::Present(stat) | Seen::Unlisted(stat, _)) => Some(*stat),
-                _ => None,
-            };
-            self.trail.push(Arc::new(FolderTask {
-                path: joined.path.clone(),
-                source: *source,
-                replica,
-                verb: None,
-                difference: Difference::None,
-                displaces: false,
-            }));
-        }
-    }
-
-    /// The folder that `path` lies in, if the source has it.
-    fn enclosing(&self, path: &EntryPath) -> Option<&Arc<FolderTask>> {
-        let innermost = self.trail.last()?;
-        let folder = if innermost.path == *path { self.trail.iter().nth_back(1)? } else { innermost };
-        (folder.path.as_bytes() == path.parent_bytes()).then_some(folder)
     }
 
     /// Adds a folder with what is to become of it.
     fn add_folder(&mut self, task: &FolderTask, verb: Option<Verb>, difference: Difference) {
         // The root is there before anything is planned, but for a dry run.
         let verb = if task.path.is_root() { verb.map(|_| Verb::Metadata) } else { verb };
+        let verb = self.readied.get(&task.path).copied().or(verb);
         let task = Arc::new(FolderTask { verb, difference, ..task.clone() });
         if verb == Some(Verb::Create) {
-            let parent = self.enclosing(&task.path).cloned();
+            let parent = self.trail.enclosing(&task.path).cloned();
             self.touch(parent);
         }
         self.folders.insert(task.path.clone(), task);
@@ -310,11 +327,25 @@ impl<'r> Planner<'r> {
                         let decision = Waiting::Operation(operation);
                         self.links.add(Named { source, replica, decision, folder });
                     }
+                    None if self.is_ahead(&operation, folder.as_deref()) => {
+                        let way = self.way_to(&operation.path, false);
+                        return Step::Early(Box::new(Early { way, operation: Some(operation) }));
+                    }
                     None => self.add_operation(operation, folder),
                 }
                 Step::Settled
             }
         }
+    }
+
+    /// Whether an operation destroys nothing and may be carried out while the join goes on. It must be the
+    /// one for the join's present path: only then is the way to it known.
+    fn is_ahead(&self, operation: &Operation, folder: Option<&FolderTask>) -> bool {
+        let present = self.trail.enclosing(&operation.path).zip(folder);
+        matches!(operation.verb, Verb::Copy | Verb::Create)
+            && operation.replica.is_none()
+            && present.is_some_and(|(present, folder)| present.path == folder.path)
+            && self.may_go_ahead(Some(operation))
     }
 
     /// The figures of both sides where the inode of what is right as it is has several names on one of
@@ -349,12 +380,15 @@ impl<'r> Planner<'r> {
     }
 
     fn list_for(&mut self, operation: &Operation) -> &mut Vec<Operation> {
+        if let (Verb::Delete, Some(row)) = (operation.verb, &operation.origin) {
+            self.vanished.insert(row.source.inode);
+        }
         match operation.verb {
             // What has a row came from the source, whatever its name.
             Verb::Delete if operation.origin.is_none() && is_litter(&operation.path) => &mut self.plan.litter,
             Verb::Delete => &mut self.plan.deletes,
             Verb::Link => &mut self.plan.links,
-            Verb::Create | Verb::Copy | Verb::Metadata => &mut self.plan.entries,
+            Verb::Create | Verb::Copy | Verb::Move | Verb::Metadata => &mut self.plan.entries,
         }
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// A handle (`O_PATH`) on a folder; names are looked up in it and nowhere else.
 #[derive(Debug)]
 pub struct LocalFolder {
-    handle: OwnedFd,
+    pub(super) handle: OwnedFd,
     mounts: Mounts,
     /// What is made here inherits an ACL; found out when it first matters.
     hands_on_an_acl: OnceCell<bool>,
@@ -34,12 +34,12 @@ pub struct LocalFolder {
 const LEASE_TRIES: u32 = 5;
 const LEASE_PAUSE: Duration = Duration::from_millis(20);
 
-fn changed_since_planned() -> io::Error {
+pub(super) fn changed_since_planned() -> io::Error {
     io::Error::other("somebody changed it since it was planned; the next run looks at it again")
 }
 
 /// Gives the refusal to move or remove what something is mounted on its reason.
-fn unless_mounted(result: Result<(), Errno>) -> io::Result<()> {
+pub(super) fn unless_mounted(result: Result<(), Errno>) -> io::Result<()> {
     result.map_err(|error| match error {
         Errno::BUSY => io::Error::other("something is mounted on it; unmount it, and the next run goes on"),
         error => error.into(),
@@ -56,7 +56,7 @@ impl LocalFolder {
     }
 
     /// Refuses to make a temporary where it could be neither renamed nor removed.
-    fn check_free(&self) -> Result<(), Fault> {
+    pub(super) fn check_free(&self) -> Result<(), Fault> {
         let bound = *self.bound.get_or_init(|| {
             let bound = StatxAttributes::APPEND | StatxAttributes::IMMUTABLE;
             statx(&self.handle, "", AtFlags::EMPTY_PATH, StatxFlags::empty())
@@ -70,7 +70,7 @@ impl LocalFolder {
         Ok(())
     }
 
-    fn lstat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
+    pub(super) fn lstat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
         match statat(&self.handle, os(name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(convert(&stat))),
             Err(Errno::NOENT) => Ok(None),
@@ -258,6 +258,26 @@ impl Folder for LocalFolder {
         }
         let applied = apply(Object::Place(handle.as_fd()), desired, attributes)?;
         Ok((convert(&fstat(&handle).during("look at")?), applied))
+    }
+
+    fn relocate(
+        &self,
+        name: &[u8],
+        expected: &Stat,
+        into: &Self,
+        to: &[u8],
+        target: Option<&Stat>,
+    ) -> Result<Stat, Fault> {
+        self.relocate_to(name, expected, into, to, target)
+    }
+
+    fn exchange_with(
+        &self,
+        one: (&[u8], &Stat),
+        other: &Self,
+        with: (&[u8], &Stat),
+    ) -> Result<(Stat, Stat), Fault> {
+        self.exchange_names(one, other, with)
     }
 
     fn remove(&self, name: &[u8], expected: &Stat) -> Result<bool, Fault> {

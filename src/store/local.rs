@@ -7,6 +7,7 @@ use super::walk::Walk;
 use super::{During, Fault, Store, Writes};
 use crate::cancel::Cancel;
 use crate::model::EntryPath;
+use crate::plan::rebased::View;
 use rustix::fs::{Mode, OFlags, fstat, openat, syncfs};
 use rustix::io::retry_on_intr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub struct LocalStore {
     mounts: Mounts,
     is_source: bool,
     memory: MountMemory,
+    /// Folders are looked up under names that they will have.
+    view: View,
     /// The root's device, and a folder on each other device that this replica goes on to: all that
     /// must be told to make their files durable. `None` for a source.
     devices: Option<(u64, Devices)>,
@@ -28,19 +31,38 @@ pub struct LocalStore {
 impl LocalStore {
     /// The tree below `root`, an open folder (readable, not `O_PATH`), as a source.
     pub fn source(root: OwnedFd, mounts: Mounts) -> Self {
-        Self { root, mounts, is_source: true, memory: MountMemory::default(), devices: None }
+        Self {
+            root,
+            mounts,
+            is_source: true,
+            memory: MountMemory::default(),
+            view: View::default(),
+            devices: None,
+        }
     }
 
     /// The tree below `root`, an open folder (readable, not `O_PATH`), as a replica.
     pub fn replica(root: OwnedFd, mounts: Mounts) -> Result<Self, Fault> {
         let device = fstat(&root).during("look at")?.st_dev;
         let devices = (mounts == Mounts::Cross).then(|| (device, Devices::default()));
-        Ok(Self { root, mounts, is_source: false, memory: MountMemory::default(), devices })
+        Ok(Self {
+            root,
+            mounts,
+            is_source: false,
+            memory: MountMemory::default(),
+            view: View::default(),
+            devices,
+        })
     }
 
     /// Walks the whole tree.
     pub fn walk<'a>(&'a self, cancel: &'a Cancel) -> Walk<'a> {
         Walk::new(self.root.as_fd(), self.mounts, &self.memory, cancel)
+    }
+
+    /// From now on folders are looked up under the names that they will have: for a dry run.
+    pub fn look_through(&mut self, view: View) {
+        self.view = view;
     }
 
     /// The mount points that earlier runs met: where one is gone, its replica is left alone.
@@ -95,6 +117,7 @@ impl Store for LocalStore {
 
     fn folder(&self, path: &EntryPath) -> Result<LocalFolder, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let path = &self.view.actual(path);
         let handle = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.beneath())
             .during("open the folder of")?;
         self.note_device(handle.as_fd())?;

@@ -9,6 +9,7 @@ pub mod local;
 mod memory;
 mod metadata;
 mod probe;
+mod relocate;
 mod stage;
 mod stat;
 mod trust;
@@ -66,6 +67,9 @@ impl Fault {
 
 /// The action of a fault in publishing after which the final name has what it had.
 pub const RENAME: &str = "rename into place";
+
+/// The action of a fault in giving an entry another name.
+pub const MOVE: &str = "rename";
 
 /// The action of a fault in making a hard link.
 const LINK: &str = "make a hard link for";
@@ -169,6 +173,24 @@ pub trait Folder {
         desired: &Desired,
         attributes: &Attributes,
     ) -> Result<(Stat, Applied), Fault>;
+    /// Gives the entry `name`, if it still is `expected`, the name `to` in `into`, where `target` is what is
+    /// there and is replaced. Returns its figures then.
+    fn relocate(
+        &self,
+        name: &[u8],
+        expected: &Stat,
+        into: &Self,
+        to: &[u8],
+        target: Option<&Stat>,
+    ) -> Result<Stat, Fault>;
+    /// Exchanges the names of two entries, here and in `other`, if they still are what is expected. Returns
+    /// the figures of both, in the order of their names before.
+    fn exchange_with(
+        &self,
+        one: (&[u8], &Stat),
+        other: &Self,
+        with: (&[u8], &Stat),
+    ) -> Result<(Stat, Stat), Fault>;
     /// Removes an entry (a folder must be empty), if it still is `expected`. `false`: it was gone.
     fn remove(&self, name: &[u8], expected: &Stat) -> Result<bool, Fault>;
 }

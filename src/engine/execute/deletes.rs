@@ -2,97 +2,44 @@
 
 use super::Site;
 use super::asides::{Asides, Whereabouts};
+use super::durable::Durable;
 use super::names::Names;
 use crate::config::file::Durability;
 use crate::engine::content::NearFolder;
 use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Problem, Verb};
-use crate::plan::Plan;
 use crate::plan::desired::Desired;
-use crate::store::{Fault, Folder, Store, Writes};
-use std::time::{Duration, Instant};
+use crate::store::{Fault, Folder, Store};
+use std::time::Instant;
 
 /// Deletes recorded in one transaction: they lie scattered over the manifest, and each transaction
 /// writes every page it touches.
 const TOGETHER: usize = 1024;
 
-/// What a batch of deletes comes to before its rows are forgotten.
-///
-/// A delete that a power cut undoes brings back an entry; if its row is gone by then, nobody knows any more
-/// that it came from the source and was let go, and the guards would hold it. So rows are forgotten when
-/// the disk has forgotten the entries.
-struct Durable<'r, R: Store> {
-    replica: &'r R,
-    wanted: bool,
-    writes: Option<Result<R::Writes, Fault>>,
-    /// Entries that have rows were deleted since `writes` began.
-    due: bool,
-    /// It failed once: no rows are forgotten any more, and that is said once.
-    failed: bool,
-}
-
-impl<'r, R: Store> Durable<'r, R> {
-    fn new(replica: &'r R, wanted: bool) -> Self {
-        Self { replica, wanted, writes: None, due: false, failed: false }
-    }
-
-    /// Must come before a delete.
-    fn expect(&mut self, operation: &Operation) {
-        if self.wanted && !self.failed && operation.origin.is_some() {
-            self.writes.get_or_insert_with(|| self.replica.begin_writes());
-            self.due = true;
-        }
-    }
-
-    /// Makes durable what `dones` tell of; where that fails, their rows stay for the next run to see.
-    fn settle(&mut self, dones: &mut Vec<Done>) {
-        let writes = self.writes.take().filter(|_| std::mem::take(&mut self.due));
-        let mut problem = None;
-        if let Some(Err(fault)) = writes.map(|writes| writes.and_then(Writes::make_durable)) {
-            self.failed = true;
-            problem = Some(Problem::replica(&EntryPath::root(), fault.action, &fault.error));
-        }
-        if self.failed {
-            for done in dones.iter_mut() {
-                if let End::Made(change) = &mut done.end {
-                    *change = None;
-                }
-            }
-        }
-        dones.extend(problem.map(|problem| Done {
-            path: EntryPath::root(),
-            verb: Verb::Delete,
-            from: None,
-            end: End::Failed(problem),
-            bytes: 0,
-            digest: None,
-            took: Duration::ZERO,
-            silent: false,
-        }));
-    }
-}
-
 /// Carries out the plan's deletes and removes litter.
 pub(super) fn carry_out<S: Store, R: Store>(
     site: &Site<'_, S, R>,
-    plan: &Plan,
+    (litter, deletes): (&[Operation], &[&Operation]),
     asides: &Asides,
     names: &Names,
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    open_up(site, plan, asides);
+    let all = || litter.iter().chain(deletes.iter().copied());
+    open_up(site, all(), asides);
     let mut near = NearFolder::new(site.replica);
     let mut dones = Vec::new();
     let mut durable = Durable::new(site.replica, site.durability != Durability::None);
-    let litter = plan.litter.iter().rev().map(|operation| (operation, true));
-    let deletes = plan.deletes.iter().rev().map(|operation| (operation, false));
+    let litter = litter.iter().rev().map(|operation| (operation, true));
+    let deletes = deletes.iter().rev().map(|operation| (*operation, false));
     for (operation, silent) in litter.chain(deletes) {
         if site.cancel.requested() {
             break;
         }
         let started = Instant::now();
-        durable.expect(operation);
+        if operation.origin.is_some() {
+            durable.expect();
+        }
         let end = match asides.whereabouts(&operation.path) {
             Whereabouts::Kept => continue,
             Whereabouts::InPlace => remove(&mut near, names, operation, &operation.path),
@@ -118,11 +65,11 @@ pub(super) fn carry_out<S: Store, R: Store>(
             break;
         }
         if dones.len() >= TOGETHER {
-            durable.settle(&mut dones);
+            durable.settle(Verb::Delete, &mut dones);
             record(std::mem::take(&mut dones))?;
         }
     }
-    durable.settle(&mut dones);
+    durable.settle(Verb::Delete, &mut dones);
     record(dones)
 }
 
@@ -130,11 +77,15 @@ pub(super) fn carry_out<S: Store, R: Store>(
 const OWNER_ALL: u32 = 0o700;
 
 /// Gives a user who is not root what emptying the folders that are to go needs.
-fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, plan: &Plan, asides: &Asides) {
+fn open_up<'o, S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    removals: impl Iterator<Item = &'o Operation>,
+    asides: &Asides,
+) {
     if site.rights.uid == 0 {
         return;
     }
-    for operation in plan.litter.iter().chain(&plan.deletes) {
+    for operation in removals {
         let Some(planned) = operation.replica.as_ref().filter(|stat| stat.kind() == Kind::Folder) else {
             continue;
         };

@@ -2,7 +2,7 @@
 
 use super::Site;
 use super::asides::Asides;
-use super::grounds::{Grounds, REPLACED};
+use super::grounds::REPLACED;
 use crate::engine::content::NearFolder;
 use crate::engine::report::Tally;
 use crate::error::Error;
@@ -24,6 +24,11 @@ use std::time::{Duration, Instant};
 pub(super) struct FailedFolders(BTreeSet<EntryPath>);
 
 impl FailedFolders {
+    /// One more, which lies in none of the others.
+    pub(super) fn add(&mut self, folder: &EntryPath) {
+        self.0.insert(folder.clone());
+    }
+
     /// Whether `path` is one of them or lies in one.
     pub(super) fn cover(&self, path: &EntryPath) -> bool {
         // None lies in another, so that only the one just before `path` can hold it.
@@ -52,39 +57,43 @@ pub(super) fn prepare<S: Store, R: Store>(
 ) -> FailedFolders {
     let mut failed = FailedFolders::default();
     let mut near = NearFolder::new(site.replica);
-    let mut grounds = Grounds::default();
     for task in tasks {
         if site.cancel.requested() || failed.cover(&task.path) {
             continue;
         }
         let result = match &task.replica {
-            None => make(task, &mut near, asides),
-            Some(planned) => open_up(site, task, planned).map(|()| *planned),
+            None => make(task, &mut near).map(|(made, temporary)| {
+                if task.displaces {
+                    asides.moved(&task.path, temporary.as_bytes());
+                }
+                made
+            }),
+            Some(planned) => open_up(site, task, planned).map(|_| *planned),
         };
         match result {
-            Ok(stat) => grounds.add(task, &stat),
+            Ok(stat) => site.grounds.add(&task.path, &stat),
             Err(fault) => {
                 // Lack of room is said once, for all that it stops.
                 if !fault.is_lack_of_room() || !site.full.swap(true, Ordering::Relaxed) {
                     tally.problem(Problem::replica(&task.path, fault.action, &fault.error), monitor);
                 }
-                failed.0.insert(task.path.clone());
+                failed.add(&task.path);
             }
         }
     }
-    // Set once a run.
-    let _ = site.grounds.set(grounds);
     failed
 }
 
-fn make<R: Store>(
+/// Makes a new folder; what has its name, if it displaces that, lies under the temporary name then, which
+/// is returned as well.
+pub(super) fn make<R: Store>(
     task: &FolderTask,
     near: &mut NearFolder<'_, R>,
-    asides: &mut Asides,
-) -> Result<Stat, Fault> {
-    let temporary =
+) -> Result<(Stat, TemporaryName), Fault> {
+    let mut temporary =
         TemporaryName::fresh(1).map_err(|error| Fault { action: "name a temporary for", error })?;
-    let temporary = &temporary[0];
+    let temporary = temporary.pop().ok_or(ErrorKind::NotFound).during("name a temporary for")?;
+    let temporary = &temporary;
     let parent = near.of(&task.path)?;
     parent.stage_other(temporary, Staging::Folder)?;
     let made = parent.stat(temporary.as_bytes())?.filter(|made| made.kind() == Kind::Folder);
@@ -95,16 +104,19 @@ fn make<R: Store>(
         let _ = parent.discard(temporary);
         return Err(fault);
     }
-    if task.displaces {
-        asides.moved(&task.path, temporary.as_bytes());
-    }
-    Ok(made)
+    Ok((made, temporary.clone()))
 }
 
 /// Takes away at once what the folder, or whom it belongs to now, is to lose, and gives a user who
-/// is not root what working in it needs; the rest comes at the end.
-fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask, now: &Stat) -> Result<(), Fault> {
+/// is not root what working in it needs; the rest comes at the end. Says whether that changed anything.
+pub(super) fn open_up<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    task: &FolderTask,
+    planned: &Stat,
+) -> Result<bool, Fault> {
     let desired = site.rights.desired(&task.source);
+    // A run that made the folder early has finished it since.
+    let now = &if site.rights.uid == 0 { *planned } else { site.replica.folder(&task.path)?.own_stat()? };
     let mut interim = now.fingerprint.mode & desired.mode.unwrap_or(now.fingerprint.mode);
     if desired.uid.is_some_and(|uid| uid != now.uid) {
         interim &= !OWNER_ALL;
@@ -120,14 +132,14 @@ fn open_up<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask, now: &S
         interim |= OWNER_ALL;
     }
     if interim == now.fingerprint.mode {
-        return Ok(());
+        return Ok(false);
     }
     let folder = site.replica.folder(&task.path)?;
-    if !folder.own_stat()?.is_same_object(now) {
+    if !folder.own_stat()?.is_same_object(planned) {
         return Err(io::Error::other(REPLACED)).during("open up");
     }
     let desired = Desired { mode: Some(interim), ..Desired::default() };
-    folder.set_own(&desired, &Attributes::default()).map(drop)
+    folder.set_own(&desired, &Attributes::default()).map(|_| true)
 }
 
 /// Folders recorded in one transaction.
@@ -140,13 +152,20 @@ pub(super) fn finish<S: Store, R: Store>(
     failed: &FailedFolders,
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut dones = Vec::new();
-    for task in tasks.iter().rev() {
+    let ready: Vec<Arc<FolderTask>> =
+        tasks.iter().rev().filter(|task| !failed.cover(&task.path)).cloned().collect();
+    for some in ready.chunks(TOGETHER) {
+        record(finish_some(site, some))?;
+    }
+    Ok(())
+}
+
+/// Gives these folders their metadata, in this order, until the run is told to stop.
+pub(super) fn finish_some<S: Store, R: Store>(site: &Site<'_, S, R>, tasks: &[Arc<FolderTask>]) -> Vec<Done> {
+    let mut dones = Vec::with_capacity(tasks.len());
+    for task in tasks {
         if site.cancel.requested() {
             break;
-        }
-        if failed.cover(&task.path) {
-            continue;
         }
         let started = Instant::now();
         let end = match finish_one(site, task) {
@@ -162,11 +181,8 @@ pub(super) fn finish<S: Store, R: Store>(
         let silent = task.verb.is_none() && matches!(end, End::Made(_));
         let took = if silent { Duration::ZERO } else { took };
         dones.push(Done { path, verb, from: None, end, bytes: 0, digest: None, took, silent });
-        if dones.len() == TOGETHER {
-            record(std::mem::take(&mut dones))?;
-        }
     }
-    record(dones)
+    dones
 }
 
 fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<Record, End> {

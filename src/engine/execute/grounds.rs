@@ -5,10 +5,10 @@
 
 use super::Site;
 use crate::model::{EntryPath, Stat};
-use crate::plan::FolderTask;
 use crate::store::{Fault, Folder, Store};
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{PoisonError, RwLock};
 
 /// Said of a folder that is not the one that was planned with.
 pub(super) const REPLACED: &str =
@@ -17,29 +17,38 @@ pub(super) const REPLACED: &str =
 /// Device and inode.
 type Identity = (u64, u64);
 
-/// Every folder of a plan with what stood, or was made, under its name; in path order.
+/// The folders to work in, with what stood, or was made, under their names.
 #[derive(Debug, Default)]
-pub struct Grounds(Vec<(Arc<FolderTask>, Identity)>);
+pub struct Grounds(RwLock<BTreeMap<EntryPath, Identity>>);
 
 fn identity(stat: &Stat) -> Identity {
     (stat.device, stat.fingerprint.inode)
 }
 
 impl Grounds {
-    /// Adds the next folder, which is `stat`.
-    pub(super) fn add(&mut self, task: &Arc<FolderTask>, stat: &Stat) {
-        self.0.push((Arc::clone(task), identity(stat)));
+    /// Adds the folder `path`, which is `stat`.
+    pub(super) fn add(&self, path: &EntryPath, stat: &Stat) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), identity(stat));
     }
 
-    /// Refuses to work in an open folder that is not the one known under `path`.
+    /// Nothing is done in the folder `path` any more.
+    pub(super) fn leave(&self, path: &EntryPath) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    /// Whether the folder `path` is known.
+    pub(super) fn knows(&self, path: &EntryPath) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(path)
+    }
+
+    /// Refuses to work in a folder that is, as `now`, not the one known under `path`.
     ///
     /// RACE: a folder that somebody exchanges between its making and the look that follows is taken
     /// for the one that was made. Worst outcome: what goes into it can be read by whoever owns its
     /// parent in the replica.
-    pub(super) fn check<F: Folder>(&self, path: &EntryPath, folder: &F) -> Result<(), Fault> {
-        let known = self.0.binary_search_by(|(task, _)| task.path.cmp(path)).ok();
-        let now = folder.own_stat()?;
-        if known.is_some_and(|at| self.0[at].1 == identity(&now)) {
+    fn check(&self, path: &EntryPath, now: &Stat) -> Result<(), Fault> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+        if known == Some(identity(now)) {
             return Ok(());
         }
         Err(Fault { action: "work in the folder of", error: io::Error::other(REPLACED) })
@@ -47,8 +56,10 @@ impl Grounds {
 }
 
 impl<S: Store, R: Store> Site<'_, S, R> {
-    /// See [`Grounds::check`].
-    pub(super) fn check_ground<F: Folder>(&self, path: &EntryPath, folder: &F) -> Result<(), Fault> {
-        self.grounds.get().map_or(Ok(()), |grounds| grounds.check(path, folder))
+    /// See [`Grounds::check`]; returns the device that the folder lies on.
+    pub(super) fn check_ground<F: Folder>(&self, path: &EntryPath, folder: &F) -> Result<u64, Fault> {
+        let now = folder.own_stat()?;
+        self.grounds.check(path, &now)?;
+        Ok(now.device)
     }
 }

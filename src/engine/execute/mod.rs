@@ -1,6 +1,6 @@
 //! Carrying out a plan that the gate let through.
 //!
-//! The order: folders, parents first; files, links and special files in batches on the workers;
+//! The order: folders, parents first; files that only get another name; files, links and special files in batches on the workers;
 //! deletes, deepest first; folders' metadata last, deepest first. What takes a name from the other
 //! kind of entry (a folder becomes a file) is staged first and exchanged with it, so that a failure
 //! keeps the old; the deletes then find the old under the temporary name.
@@ -8,13 +8,17 @@
 mod asides;
 mod batch;
 mod deletes;
+mod durable;
+pub mod early;
 mod folders;
 mod grounds;
+mod moves;
 mod names;
 mod prepared;
 mod site;
 mod stage;
 mod staged_file;
+pub mod way;
 
 use super::content::{BATCH_BYTES, SMALL};
 use super::report::Tally;
@@ -22,13 +26,15 @@ use super::workers::Workers;
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::model::operation::End;
-use crate::model::{Change, Done, Operation, Problem, Verb};
+use crate::model::{Change, Done, EntryPath, Operation, Problem, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::gate::Approved;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
+pub use grounds::Grounds;
 use names::{FirstNames, Names};
 pub use site::{Loss, Site};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 /// What came of an operation, and what it put aside.
@@ -53,12 +59,23 @@ pub fn execute<S: Store, R: Store>(
     monitor.phase(Phase::Copy, Some(total));
     let mut asides = Asides::of(plan);
     let failed = folders::prepare(site, &plan.folders, &mut asides, tally, monitor);
-    let ready: Vec<&Operation> =
-        plan.entries.iter().filter(|operation| !failed.cover(&operation.path)).collect();
+    let instead =
+        moves::carry_out(site, plan, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
+    let ready: Vec<&Operation> = plan
+        .entries
+        .iter()
+        .chain(instead.copies())
+        .filter(|operation| !failed.cover(&operation.path))
+        .collect();
     let mut names = Names::of(plan);
     let none = FirstNames::new();
+    let owed: HashSet<&EntryPath> = instead.copies().map(|copy| &copy.path).collect();
+    let mut paid = HashSet::new();
     let mut left = bring_over(site, &ready, &none, workers, &mut |outcomes| {
         names.note(&outcomes);
+        let made = outcomes.iter().map(|outcome| &outcome.done);
+        let made = made.filter(|done| owed.contains(&done.path) && matches!(done.end, End::Made(_)));
+        paid.extend(made.map(|done| done.path.clone()));
         settle(asides.note(outcomes), manifest, tally, monitor)
     })?;
     let mut links: Vec<Operation> =
@@ -72,10 +89,13 @@ pub fn execute<S: Store, R: Store>(
     }
     // What is missing in the source must not be what was unmounted meanwhile.
     site.anchors.recheck()?;
-    let deletes = (plan.litter.len() + plan.deletes.len()) as u64;
-    monitor.phase(Phase::Delete, Some(Amount { entries: deletes, bytes: 0 }));
+    let deletes = instead.deletes(plan, &paid);
+    let removals = (plan.litter.len() + deletes.len()) as u64;
+    monitor.phase(Phase::Delete, Some(Amount { entries: removals, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);
-    deletes::carry_out(site, plan, &asides, &names, &mut |dones| settle(dones, manifest, tally, monitor))?;
+    deletes::carry_out(site, (&plan.litter, &deletes), &asides, &names, &mut |dones| {
+        settle(dones, manifest, tally, monitor)
+    })?;
     let freed = tally.of(Verb::Delete) > deleted;
     if freed {
         site.no_room_from.store(u64::MAX, Ordering::Relaxed);
@@ -166,7 +186,7 @@ fn bring_over<'p, S: Store, R: Store>(
 }
 
 /// Records what is now true, in one transaction, and tells who watches.
-fn settle(
+pub fn settle(
     dones: Vec<Done>,
     manifest: &Manifest,
     tally: &mut Tally,
@@ -183,28 +203,52 @@ fn settle(
     Ok(manifest.apply(changes)?)
 }
 
-/// Cuts operations into batches: by count, by bytes, and large files alone.
+/// When a batch ends: by count, by bytes, and large files alone.
+struct Batching {
+    files: usize,
+    count: usize,
+    bytes: u64,
+    alone: bool,
+}
+
+impl Batching {
+    /// Of a batch that is empty.
+    fn new(files: usize) -> Self {
+        Self { files, count: 0, bytes: 0, alone: false }
+    }
+
+    /// Whether `operation` is for the next batch.
+    fn must_end_before(&self, operation: &Operation) -> bool {
+        let size = operation.bytes();
+        self.count > 0 && (self.is_full() || size > SMALL || self.bytes + size > BATCH_BYTES)
+    }
+
+    fn add(&mut self, operation: &Operation) {
+        self.count += 1;
+        self.bytes += operation.bytes();
+        self.alone = operation.bytes() > SMALL;
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= self.files || self.alone
+    }
+}
+
+/// Cuts operations into batches.
 fn batches<'o, 'p>(
     operations: &'o [&'p Operation],
     files: usize,
 ) -> impl Iterator<Item = &'o [&'p Operation]> {
     let mut rest = operations;
     std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let mut count = 0;
+        let mut batching = Batching::new(files);
         for operation in rest {
-            let size = operation.bytes();
-            let alone = size > SMALL;
-            if count == files || (count > 0 && (alone || bytes + size > BATCH_BYTES)) {
+            if batching.must_end_before(operation) {
                 break;
             }
-            count += 1;
-            bytes += size;
-            if alone {
-                break;
-            }
+            batching.add(operation);
         }
-        let (batch, later) = rest.split_at(count);
+        let (batch, later) = rest.split_at(batching.count);
         rest = later;
         (!batch.is_empty()).then_some(batch)
     })

@@ -12,7 +12,7 @@ use crate::plan::desired::Rights;
 use crate::roots::Anchors;
 use crate::store::{Applied, Fault, Store};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// The bits that act for owner and group.
 const SET_ID: u32 = 0o6000;
@@ -50,7 +50,7 @@ pub struct Site<'e, S: Store, R: Store> {
     /// Set where the replica has no room: copies are not tried any more.
     pub full: AtomicBool,
     /// The folders to work in, once they are there.
-    pub grounds: OnceLock<Grounds>,
+    pub grounds: Grounds,
     /// The least size of a large file that found no room: none of that size is tried any more.
     pub no_room_from: AtomicU64,
 }

@@ -1,0 +1,255 @@
+//! What is brought over while the join goes on: new entries, in batches, into folders that are made as
+//! their first entry comes and finished when their last one is there.
+
+use super::folders::{self, FailedFolders};
+use super::{Batching, Outcome, Site, batch};
+use crate::engine::content::{Comparison, NearFolder};
+use crate::error::Error;
+use crate::model::operation::End;
+use crate::model::{Difference, Done, EntryPath, Operation, Verb};
+use crate::plan::FolderTask;
+use crate::plan::decide::Knowledge;
+use crate::plan::early::Early;
+use crate::plan::planner::Planner;
+use crate::store::{RENAME, Store};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Folders finished together.
+const TOGETHER: usize = 64;
+
+/// New entries on their way, in path order.
+pub struct Pioneer<'s, S: Store, R: Store> {
+    site: &'s Site<'s, S, R>,
+    /// Tells whether the attributes of folders differ.
+    comparison: &'s Comparison<'s, S, R>,
+    near: NearFolder<'s, R>,
+    /// The roots were looked at once more before the first change.
+    begun: bool,
+    /// The replica has no room, or takes no folders: nothing more goes ahead.
+    stopped: bool,
+    failed: FailedFolders,
+    /// Folders that were made and are not finished, as the replica has them.
+    made: BTreeMap<EntryPath, Arc<FolderTask>>,
+    /// Those of them that lead to the join's present path.
+    open: Vec<Arc<FolderTask>>,
+    batch: Vec<(Operation, Vec<Arc<FolderTask>>)>,
+    batching: Batching,
+    /// Batches handed out so far, and those of them that are out.
+    handed_out: u64,
+    out: BTreeSet<u64>,
+    /// Folders that the join has left, each with the last batch that may hold something of it.
+    closing: VecDeque<(u64, Arc<FolderTask>)>,
+}
+
+/// New entries that are brought over together.
+pub struct EarlyBatch {
+    number: u64,
+    entries: Vec<(Operation, Vec<Arc<FolderTask>>)>,
+}
+
+/// What came of a batch.
+pub struct Brought {
+    batch: EarlyBatch,
+    outcomes: Vec<Outcome>,
+}
+
+impl EarlyBatch {
+    /// Brings the entries over.
+    pub fn carry_out<S: Store, R: Store>(self, site: &Site<'_, S, R>) -> Brought {
+        let operations: Vec<&Operation> = self.entries.iter().map(|(operation, _)| operation).collect();
+        let outcomes = batch::carry_out(site, &operations, &super::FirstNames::new());
+        Brought { batch: self, outcomes }
+    }
+}
+
+/// Gives these folders their metadata.
+pub fn finish<S: Store, R: Store>(site: &Site<'_, S, R>, tasks: &[Arc<FolderTask>]) -> Vec<Done> {
+    folders::finish_some(site, tasks)
+}
+
+impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
+    /// Nothing on its way.
+    pub fn new(site: &'s Site<'s, S, R>, comparison: &'s Comparison<'s, S, R>) -> Self {
+        Self {
+            site,
+            comparison,
+            near: NearFolder::new(site.replica),
+            begun: false,
+            stopped: false,
+            failed: FailedFolders::default(),
+            made: BTreeMap::new(),
+            open: Vec::new(),
+            batch: Vec::new(),
+            batching: Batching::new(site.batch_files),
+            handed_out: 0,
+            out: BTreeSet::new(),
+            closing: VecDeque::new(),
+        }
+    }
+
+    /// The join is at `path`: what does not lead there is complete as far as the join goes.
+    pub fn pass(&mut self, path: &EntryPath) {
+        while self.open.last().is_some_and(|folder| folder.path != *path && !path.is_below(&folder.path)) {
+            self.close_last();
+        }
+    }
+
+    fn close_last(&mut self) {
+        let last = self.handed_out + u64::from(!self.batch.is_empty());
+        self.closing.extend(self.open.pop().map(|task| (last, task)));
+    }
+
+    /// Takes in something new. Returns a batch that is full.
+    pub fn take(&mut self, mut early: Early, planner: &mut Planner<'_>) -> Result<Vec<EarlyBatch>, Error> {
+        if !self.begun {
+            self.site.anchors.recheck()?;
+            self.begun = true;
+        }
+        let full = self.site.full.load(Ordering::Relaxed) || self.stopped;
+        if full || !self.make_ready(&early.way, planner) {
+            self.refresh(&mut early.way);
+            planner.defer(early);
+            return Ok(Vec::new());
+        }
+        let Some(operation) = early.operation else { return Ok(Vec::new()) };
+        let mut ready = Vec::new();
+        if self.batching.must_end_before(&operation) {
+            ready.extend(self.flush());
+        }
+        self.batching.add(&operation);
+        self.batch.push((operation, early.way));
+        if self.batching.is_full() {
+            ready.extend(self.flush());
+        }
+        Ok(ready)
+    }
+
+    /// What waits to be handed out.
+    pub fn flush(&mut self) -> Option<EarlyBatch> {
+        self.batching = Batching::new(self.site.batch_files);
+        if self.batch.is_empty() {
+            return None;
+        }
+        self.handed_out += 1;
+        self.out.insert(self.handed_out);
+        Some(EarlyBatch { number: self.handed_out, entries: std::mem::take(&mut self.batch) })
+    }
+
+    /// Sorts out what came of a batch: what is to be recorded is returned, what found its name taken or no
+    /// room goes back to the planner, for the deletes may make way for it.
+    pub fn brought(&mut self, brought: Brought, planner: &mut Planner<'_>) -> Vec<Done> {
+        let Brought { batch, outcomes } = brought;
+        self.out.remove(&batch.number);
+        let mut dones = Vec::with_capacity(outcomes.len());
+        for ((operation, mut way), outcome) in batch.entries.into_iter().zip(outcomes) {
+            let goes_back = match &outcome.done.end {
+                End::Full(_) => true,
+                End::Skipped => !self.site.may_have_room(&operation),
+                End::Failed(problem) => problem.action == RENAME,
+                End::Made(_) | End::Vanished => false,
+            };
+            if goes_back {
+                self.refresh(&mut way);
+                planner.defer(Early { way, operation: Some(operation) });
+            } else {
+                dones.push(outcome.done);
+            }
+        }
+        dones
+    }
+
+    /// Folders that nothing more comes into, if there are enough of them, or `all`.
+    pub fn complete(&mut self, all: bool) -> Option<Vec<Arc<FolderTask>>> {
+        let first_out = self.out.first().copied().unwrap_or(u64::MAX);
+        let waiting = if self.batch.is_empty() { u64::MAX } else { self.handed_out + 1 };
+        let is_complete = |(last, _): &&(u64, Arc<FolderTask>)| *last < first_out.min(waiting);
+        let count = self.closing.iter().take_while(is_complete).count();
+        if count == 0 || (count < TOGETHER && !all) {
+            return None;
+        }
+        let tasks: Vec<Arc<FolderTask>> = self.closing.drain(..count).map(|(_, task)| task).collect();
+        for task in &tasks {
+            self.made.remove(&task.path);
+        }
+        Some(tasks)
+    }
+
+    /// Nothing is done in these folders any more.
+    pub fn leave(&self, folders: &[Done]) {
+        for done in folders {
+            self.site.grounds.leave(&done.path);
+        }
+    }
+
+    /// The join has come to its end.
+    pub fn close_all(&mut self) {
+        while !self.open.is_empty() {
+            self.close_last();
+        }
+    }
+
+    /// Makes the folders of `way` that are missing, and closes others to whom they are to be closed.
+    fn make_ready(&mut self, way: &[Arc<FolderTask>], planner: &mut Planner<'_>) -> bool {
+        way.iter().all(|task| {
+            if self.site.grounds.knows(&task.path) {
+                return true;
+            }
+            if self.failed.cover(&task.path) || self.site.cancel.requested() {
+                return false;
+            }
+            let ready = match task.replica {
+                None => self.make(task, planner),
+                Some(_) => self.open_up(task, planner),
+            };
+            if !ready {
+                self.failed.add(&task.path);
+            }
+            ready
+        })
+    }
+
+    fn make(&mut self, task: &Arc<FolderTask>, planner: &mut Planner<'_>) -> bool {
+        match folders::make(task, &mut self.near) {
+            Ok((stat, _)) => {
+                self.site.grounds.add(&task.path, &stat);
+                planner.made(&task.path, &stat);
+                let fresh = FolderTask { replica: Some(stat), ..(**task).clone() };
+                self.made.insert(task.path.clone(), Arc::new(fresh));
+                let verb = Some(Verb::Create);
+                self.open.push(Arc::new(FolderTask { verb, ..(**task).clone() }));
+                true
+            }
+            Err(fault) => {
+                self.stopped |= fault.is_lack_of_room();
+                false
+            }
+        }
+    }
+
+    /// A folder that the replica has: before something new comes into it, whoever is to lose access to it
+    /// loses that.
+    fn open_up(&self, task: &Arc<FolderTask>, planner: &mut Planner<'_>) -> bool {
+        let Knowledge::Same { replica, attributes, .. } = self.comparison.compare_folders(&task.path) else {
+            return false;
+        };
+        let planned = task.replica.filter(|planned| planned.is_same_object(&replica));
+        let task = FolderTask { difference: attributes, ..(**task).clone() };
+        let opened = planned.is_some_and(|planned| folders::open_up(self.site, &task, &planned).is_ok());
+        if opened {
+            self.site.grounds.add(&task.path, &replica);
+            planner.touched(Arc::new(FolderTask { difference: Difference::None, ..task }));
+        }
+        opened
+    }
+
+    /// Puts what is known of folders that were made in the place of what was planned.
+    fn refresh(&self, way: &mut [Arc<FolderTask>]) {
+        for task in way {
+            if let Some(made) = self.made.get(&task.path) {
+                *task = Arc::clone(made);
+            }
+        }
+    }
+}

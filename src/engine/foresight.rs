@@ -1,0 +1,68 @@
+//! The replica and its rows as they will be when folders have their new names: for dry runs, which plan as a
+//! run does after it has renamed them.
+
+use super::observe;
+use super::renames::Renamed;
+use crate::cancel::Cancel;
+use crate::error::Error;
+use crate::manifest::{Bounds, ManifestError, Reader};
+use crate::model::{Entry, EntryPath, Record, Side};
+use crate::plan::rebased::{Rebased, View};
+use crate::plan::relocation::Relocation;
+use crate::store::local::LocalStore;
+use std::collections::BTreeMap;
+
+/// What lies in folders that get other names, seen under these.
+#[derive(Debug)]
+pub struct Foresight {
+    view: View,
+    row_view: View,
+    /// What lies at and below each such folder, by its present name.
+    entries: BTreeMap<EntryPath, Vec<Entry>>,
+}
+
+impl Foresight {
+    /// Walks the replica, keeping what lies in these folders.
+    pub fn of(replica: &LocalStore, renamed: &[Renamed], cancel: &Cancel) -> Result<Self, Error> {
+        let ways: Vec<Relocation> = renamed.iter().map(|renamed| renamed.way.clone()).collect();
+        let mut entries: BTreeMap<EntryPath, Vec<Entry>> =
+            ways.iter().map(|way| (way.lies.clone(), Vec::new())).collect();
+        std::thread::scope(|scope| -> Result<(), Error> {
+            for entry in observe::walk(scope, Side::Replica, Some(replica), cancel)? {
+                let entry = entry?;
+                for (folder, held) in &mut entries {
+                    if entry.path == *folder || entry.path.is_below(folder) {
+                        held.push(entry.clone());
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Self { view: View::of(&ways, false), row_view: View::of(&ways, true), entries })
+    }
+
+    /// Where things lie that will be elsewhere.
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// The replica's walk as it will be.
+    pub fn entries<'a>(
+        &'a self,
+        walk: impl Iterator<Item = Result<Entry, Error>> + 'a,
+    ) -> impl Iterator<Item = Result<Entry, Error>> + 'a {
+        Rebased::new(self.view.clone(), walk, |folder| {
+            Box::new(self.entries.get(folder).into_iter().flatten().cloned().map(Ok))
+        })
+    }
+
+    /// The rows as they will be.
+    pub fn rows<'a>(
+        &'a self,
+        reader: &'a Reader,
+    ) -> impl Iterator<Item = Result<Record, ManifestError>> + 'a {
+        Rebased::new(self.row_view.clone(), reader.rows(Bounds::All), |folder| {
+            Box::new(reader.rows(Bounds::Under(folder.clone())))
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! What a run would do now; nothing is written, and no lock is needed.
+
+use super::foresight::Foresight;
+use super::gates;
+use super::inquiry::{Books, Scanned};
+use super::job::{Job, View};
+use super::recall::settled_names;
+use super::relocate;
+use super::renames::identify;
+use super::report::{Report, Tally};
+use super::scan::Scan;
+use super::workers::Workers;
+use crate::cancel::Cancel;
+use crate::clock;
+use crate::error::Error;
+use crate::manifest::{Bounds, ManifestError, Reader, Salvage};
+use crate::model::Record;
+use crate::monitor::Monitor;
+use crate::plan::decide::Rules;
+use crate::plan::early::Ahead;
+use crate::plan::gate::{Approved, approve};
+use crate::store::local::LocalStore;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
+pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(Approved, Report), Error> {
+    let ahead = |reader: Option<&Reader>| look_ahead(job, reader, None, cancel, monitor);
+    let known = match Reader::open(&job.manifest) {
+        Ok(reader) => match ahead(Some(&reader)) {
+            // A run began meanwhile: what was taken to stand still is read like a live one now.
+            _ if reader.is_disturbed() => ahead(Some(&Reader::open(&job.manifest)?)),
+            known => known,
+        },
+        Err(ManifestError::Missing { .. }) => ahead(None),
+        Err(error) => Err(error.into()),
+    };
+    let (approved, report) = match known {
+        // A sync would set it aside and adopt the replica.
+        Err(Error::Manifest(error)) if error.is_damage() => {
+            let salvage = Salvage::of(&job.manifest, &job.roots());
+            look_ahead(job, None, Some(salvage), cancel, monitor)?
+        }
+        known => known?,
+    };
+    for problem in &report.tally.problems {
+        monitor.problem(problem);
+    }
+    for intent in approved.plan().operations() {
+        monitor.planned(intent);
+    }
+    Ok((approved, report))
+}
+
+fn look_ahead(
+    job: &Job,
+    reader: Option<&Reader>,
+    damaged: Option<Salvage>,
+    cancel: &Cancel,
+    monitor: &dyn Monitor,
+) -> Result<(Approved, Report), Error> {
+    let started = Instant::now();
+    if let Some(reader) = reader {
+        reader.check_job(&job.roots())?;
+    }
+    let succeeds = damaged.is_some() || reader.map_or(Ok(false), Reader::is_successor)?;
+    let Salvage { mut root_mounts, mut source_mounts } = damaged.unwrap_or_default();
+    if let Some(reader) = reader {
+        root_mounts = reader.root_mounts()?;
+        source_mounts = reader.source_mounts()?;
+    }
+    let View { mut source, mut replica } = job.look_at_trees(&root_mounts)?;
+    let before = reader.map_or(Ok(None), Reader::held_plan)?;
+    source.recall_mounts(source_mounts);
+    let known = succeeds || reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true));
+    if replica.is_none() && known {
+        return Err(job.replica_gone());
+    }
+    let workers = Workers::new(job.settings.workers)?;
+    let rules = job.rules(&source, clock::now());
+    let vouchers = rules.rights.vouchers(source.device());
+    let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
+    let look =
+        Look { job, source: &source, rules: &rules, reader, doubted, workers: &workers, cancel, monitor };
+    let scanned = look.at(replica.as_ref(), None)?;
+    let Scanned { plan, census, .. } = match (scanned.renamed, &mut replica) {
+        (Some(renamed), Some(replica)) => {
+            let foresight = Foresight::of(replica, &renamed, cancel)?;
+            replica.look_through(foresight.view());
+            let mut scanned = look.at(Some(replica), Some(&foresight))?;
+            scanned.plan.renamed = renamed.iter().map(relocate::planned).collect();
+            scanned
+        }
+        (renamed, _) => Scanned { renamed, ..scanned },
+    };
+    if cancel.requested() {
+        return Err(Error::Interrupted);
+    }
+    let mut tally = Tally::default();
+    tally.problems.clone_from(&plan.problems);
+    let limit = job.settings.max_delete;
+    let approved = approve(plan, &census, limit, before.as_ref(), job.unsteady(), succeeds);
+    if let Some(release) = approved.release() {
+        gates::tell_release(release, monitor);
+    }
+    for intent in approved.plan().operations() {
+        tally.assume(intent.verb, intent.bytes);
+    }
+    let report = Report {
+        run: None,
+        tally,
+        census,
+        held: approved.held(),
+        held_deletes: approved.held_deletes().to_vec(),
+        interrupted: false,
+        elapsed: started.elapsed(),
+    };
+    Ok((approved, report))
+}
+
+/// What looking at both trees needs.
+struct Look<'e> {
+    job: &'e Job,
+    source: &'e LocalStore,
+    rules: &'e Rules,
+    reader: Option<&'e Reader>,
+    /// The rows vouch for other things than this run is to keep.
+    doubted: bool,
+    workers: &'e Workers,
+    cancel: &'e Cancel,
+    monitor: &'e dyn Monitor,
+}
+
+impl Look<'_> {
+    /// Plans; with `foresight` as if folders had their new names already.
+    fn at(&self, replica: Option<&LocalStore>, foresight: Option<&Foresight>) -> Result<Scanned, Error> {
+        let rows = || self.reader.into_iter().flat_map(|reader| reader.rows(Bounds::All));
+        let doubt = |row: Result<Record, ManifestError>| -> Result<Record, Error> {
+            let row = row?;
+            Ok(Record { racy: row.racy || self.doubted, ..row })
+        };
+        let stream: Box<dyn Iterator<Item = Result<Record, Error>>> = match (foresight, self.reader) {
+            (Some(foresight), Some(reader)) => Box::new(foresight.rows(reader).map(doubt)),
+            _ => Box::new(rows().map(doubt)),
+        };
+        let books = Books {
+            confirm: &mut |_| Ok(()),
+            // Rows that are doubted as they are read vouch for no names either.
+            of_inodes: &mut |inodes| match (self.reader.filter(|_| !self.doubted), replica, foresight) {
+                (Some(reader), Some(replica), None) => {
+                    settled_names(reader.rows(Bounds::All), inodes, self.source, replica, self.rules)
+                }
+                (Some(reader), Some(replica), Some(foresight)) => {
+                    settled_names(foresight.rows(reader), inodes, self.source, replica, self.rules)
+                }
+                _ => Ok(Vec::new()),
+            },
+            identify: &mut |suspect, known| match (self.reader, replica) {
+                (Some(reader), Some(replica)) => identify(suspect, known, reader, self.source, replica),
+                _ => Ok(None),
+            },
+            prepare: &mut || Ok(()),
+            settle: &mut |_| Ok(()),
+        };
+        let scan = Scan {
+            job: self.job,
+            source: self.source,
+            replica,
+            rules: self.rules,
+            cancel: self.cancel,
+            site: None,
+            renames: foresight.is_none(),
+            ahead: Ahead::Nothing,
+            foresight,
+            readied: HashMap::new(),
+        };
+        scan.plan(stream, self.workers, books, self.monitor)
+    }
+}

@@ -1,0 +1,134 @@
+//! What is new goes ahead while the trees are still being looked at: memory stays flat, and the same things
+//! come out as if it had waited.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+
+mod common;
+
+use common::sweep::witness;
+use common::tree::{chmod, mkdir, remove, symlink, write};
+use common::{Mirror, is_root, settle, skip};
+use std::fs;
+use std::process::Command;
+
+/// The peak memory of a run, in KiB, as GNU time tells.
+fn peak(mirror: &Mirror) -> Option<u64> {
+    let figures = mirror.path("figures");
+    let mut command = Command::new("/usr/bin/time");
+    command.args(["-q", "-f", "%M", "-o"]).arg(&figures).arg(mirror.program_path());
+    command.args(["--once", "--quiet", "--log-file"]).arg(mirror.path("run.log")).args(mirror.roots());
+    mirror.isolate(&mut command);
+    if !command.status().ok()?.success() {
+        return None;
+    }
+    fs::read_to_string(figures).ok()?.trim().parse().ok()
+}
+
+fn many(mirror: &Mirror, folders: usize, files: usize) {
+    for folder in 0..folders {
+        mkdir(mirror.in_source(format!("{folder:05}")));
+        for file in 0..files {
+            fs::File::create(mirror.in_source(format!("{folder:05}/file-{file:05}"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_memory_of_a_first_run_does_not_grow_with_the_tree() {
+    if !std::path::Path::new("/usr/bin/time").exists() {
+        return skip("GNU time is not installed: the memory of first runs is not measured");
+    }
+    // (folders, files in each): a few, more in the same shape, the same in one folder, and folders only.
+    let mut peaks = Vec::new();
+    for (folders, files) in [(40, 100), (400, 100), (1, 40_000), (20_000, 1)] {
+        let mirror = Mirror::new();
+        many(&mirror, folders, files);
+        let peak = peak(&mirror).expect("the run ends well");
+        mirror.assert_in_step();
+        peaks.push(peak);
+    }
+    let most = peaks[0] + 12 * 1024;
+    assert!(peaks.iter().all(|peak| *peak < most), "KiB: {peaks:?}, but at most {most}");
+}
+
+#[test]
+fn a_first_run_brings_over_every_kind_and_the_next_one_is_idle() {
+    let mirror = Mirror::new();
+    many(&mirror, 5, 30);
+    mkdir(mirror.in_source("empty/chain/of/folders"));
+    symlink("nowhere", mirror.in_source("empty/chain/link"));
+    write(mirror.in_source("00001/linked"), "one of two names");
+    fs::hard_link(mirror.in_source("00001/linked"), mirror.in_source("00003/linked")).unwrap();
+    write(mirror.in_source("closed/file"), "content");
+    chmod(mirror.in_source("closed"), 0o500);
+    chmod(mirror.in_source("00002"), 0o2775);
+    settle();
+    mirror.sync();
+    witness(&mirror.source, &mirror.replica, "after a first run");
+    settle();
+    mirror.run(&[]).expect(0);
+    mirror.assert_idle();
+    chmod(mirror.in_source("closed"), 0o700);
+}
+
+#[test]
+fn a_first_run_into_a_replica_that_is_not_empty_takes_no_name_from_anything() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("a"), "a file in the source");
+    write(mirror.in_source("b/file"), "a folder in the source");
+    write(mirror.in_source("c/file"), "there already");
+    write(mirror.in_source("c/new"), "new");
+    write(mirror.in_source("z"), "new");
+    write(mirror.in_replica("a/file"), "a folder in the replica");
+    write(mirror.in_replica("b"), "a file in the replica");
+    write(mirror.in_replica("c/file"), "there already");
+    write(mirror.in_replica("stray"), "to be deleted");
+    settle();
+    let summary = mirror.summary(&[]);
+    assert_eq!(summary["result"], "ok", "{summary}");
+    mirror.assert_in_step();
+    witness(&mirror.source, &mirror.replica, "after adopting");
+}
+
+#[test]
+fn a_folder_that_is_to_be_closed_is_closed_before_new_content_comes_into_it() {
+    if !common::inject::possible() || !is_root() {
+        return;
+    }
+    let mirror = Mirror::new();
+    write(mirror.in_source("private/secret"), "secret");
+    chmod(mirror.in_source("private"), 0o700);
+    mkdir(mirror.in_replica("private"));
+    chmod(mirror.in_replica("private"), 0o777);
+    let trace = mirror.path("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", "trace=fchmod,chmod,renameat2", "-o"]).arg(&trace).arg(mirror.program_path());
+    command.arg("--once").args(mirror.roots());
+    mirror.isolate(&mut command);
+    assert!(command.status().unwrap().success());
+    let trace = fs::read_to_string(trace).unwrap();
+    let place = |what: &str| trace.lines().position(|line| line.contains(what)).expect(what);
+    assert!(place("0700") < place("\"secret\""), "{trace}");
+    mirror.assert_in_step();
+}
+
+#[test]
+fn a_first_run_that_is_killed_goes_on_where_it_was() {
+    let mirror = Mirror::new();
+    many(&mirror, 100, 100);
+    let run = common::program::start(mirror.once(&[]));
+    common::program::wait_until("something is there", || {
+        fs::read_dir(&mirror.replica).is_ok_and(|found| found.count() > 5)
+    });
+    run.signal(rustix::process::Signal::KILL);
+    run.wait();
+    let there = mirror.rows().len();
+    assert!(there > 100, "rows are written as it goes: {there}");
+    let summary = mirror.summary(&[]);
+    let copied = summary["copy"].as_u64().unwrap();
+    assert!(copied > 0 && copied < 10_000, "{summary}");
+    mirror.assert_in_step();
+    remove(mirror.in_source("00000"));
+    mirror.sync();
+}

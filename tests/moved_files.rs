@@ -1,0 +1,173 @@
+//! A file that got another name in the source gets it in the replica, if its bytes are what they were.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+
+mod common;
+
+use common::sweep::witness;
+use common::tree::{chmod, remove, set_attribute, set_mtime, write};
+use common::{Mirror, settle};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+fn planted(files: &[(&str, &str)]) -> Mirror {
+    let mirror = Mirror::new();
+    for (name, content) in files {
+        write(mirror.in_source(name), content);
+    }
+    settle();
+    mirror.sync();
+    mirror
+}
+
+fn rename(mirror: &Mirror, from: &str, to: &str) {
+    fs::create_dir_all(mirror.in_source(to).parent().unwrap()).unwrap();
+    fs::rename(mirror.in_source(from), mirror.in_source(to)).unwrap();
+}
+
+/// Runs once; returns the operations as `verb path from`, which a dry run must have foreseen.
+fn sync(mirror: &Mirror) -> Vec<String> {
+    let lines = |output: common::program::Output, name: &str| -> Vec<String> {
+        let events = output.expect(0).json().into_iter().filter(|event| event["event"] == name);
+        let text = |event: serde_json::Value| {
+            let from = event["from"].as_str().map(|from| format!(" {from}")).unwrap_or_default();
+            format!("{} {}{from}", event["operation"].as_str().unwrap(), event["path"].as_str().unwrap())
+        };
+        let mut lines: Vec<String> = events.map(text).collect();
+        lines.sort();
+        lines
+    };
+    settle();
+    let planned = lines(mirror.run(&["-n", "--json"]), "plan");
+    let done = lines(mirror.run(&["--json"]), "operation");
+    assert_eq!(planned, done, "a dry run says what a run does");
+    mirror.assert_in_step();
+    witness(&mirror.source, &mirror.replica, "after a move");
+    settle();
+    mirror.run(&[]).expect(0);
+    mirror.assert_idle();
+    done
+}
+
+#[test]
+fn a_renamed_file_keeps_its_inode_in_the_replica() {
+    let mirror = planted(&[("a/one", "content of one"), ("b/two", "two")]);
+    let inode = fs::metadata(mirror.in_replica("a/one")).unwrap().ino();
+    rename(&mirror, "a/one", "b/uno");
+    assert_eq!(sync(&mirror), ["move b/uno a/one"]);
+    assert_eq!(fs::metadata(mirror.in_replica("b/uno")).unwrap().ino(), inode);
+}
+
+#[test]
+fn a_renamed_file_brings_its_new_metadata_along() {
+    let mirror = planted(&[("one", "content")]);
+    rename(&mirror, "one", "sub/uno");
+    chmod(mirror.in_source("sub/uno"), 0o600);
+    set_attribute(mirror.in_source("sub/uno"), "user.colour", "red");
+    set_mtime(mirror.in_source("sub/uno"), 1_000_000_000, 42);
+    assert_eq!(sync(&mirror), ["create sub/", "move sub/uno one"]);
+}
+
+#[test]
+fn a_renamed_file_with_other_bytes_under_the_same_size_and_time_is_copied() {
+    let mirror = planted(&[("one", "content")]);
+    set_mtime(mirror.in_source("one"), 1_000_000_000, 0);
+    settle();
+    mirror.sync();
+    rename(&mirror, "one", "uno");
+    write(mirror.in_source("uno"), "CONTENT");
+    set_mtime(mirror.in_source("uno"), 1_000_000_000, 0);
+    assert_eq!(sync(&mirror), ["copy uno", "delete one"]);
+}
+
+#[test]
+fn a_file_that_was_copied_elsewhere_and_removed_is_found_by_its_content() {
+    let mirror = planted(&[("old/one", "the same content"), ("old/two", "other content!!!"), ("z", "z")]);
+    // As cp -p does, and as cp does.
+    for (name, keep) in [("one", true), ("two", false)] {
+        let (from, to) = (mirror.in_source(format!("old/{name}")), mirror.in_source(format!("new-{name}")));
+        let mtime = common::tree::mtime(&from);
+        fs::copy(&from, &to).unwrap();
+        if keep {
+            set_mtime(&to, mtime.0, mtime.1);
+        }
+        remove(&from);
+    }
+    assert_eq!(sync(&mirror), ["move new-one old/one", "move new-two old/two"]);
+}
+
+#[test]
+fn chains_swaps_and_rotations_of_files_come_right() {
+    let mirror =
+        planted(&[("log", "newest"), ("log.1", "the one before"), ("log.2", "and an older one still")]);
+    rename(&mirror, "log.2", "log.3");
+    rename(&mirror, "log.1", "log.2");
+    rename(&mirror, "log", "log.1");
+    write(mirror.in_source("log"), "begun anew");
+    assert_eq!(sync(&mirror), ["copy log", "move log.1 log", "move log.2 log.1", "move log.3 log.2"]);
+    rename(&mirror, "log.1", "t");
+    rename(&mirror, "log.2", "log.1");
+    rename(&mirror, "t", "log.2");
+    assert_eq!(sync(&mirror), ["move log.1 log.2", "move log.2 log.1"]);
+    rename(&mirror, "log.1", "t");
+    rename(&mirror, "log.3", "log.1");
+    rename(&mirror, "log.2", "log.3");
+    rename(&mirror, "t", "log.2");
+    assert_eq!(sync(&mirror), ["move log.1 log.3", "move log.2 log.1", "move log.3 log.2"]);
+    // Over another one, which is lost.
+    rename(&mirror, "log.3", "log.1");
+    assert_eq!(sync(&mirror), ["move log.1 log.3"]);
+}
+
+#[test]
+fn hard_links_and_duplicates_end_right_whatever_is_saved() {
+    let mirror = planted(&[("a/x", "same"), ("a/y", "same"), ("b/z", "other")]);
+    fs::hard_link(mirror.in_source("b/z"), mirror.in_source("b/zz")).unwrap();
+    settle();
+    mirror.sync();
+    rename(&mirror, "b/zz", "c/zz");
+    rename(&mirror, "a/x", "c/x");
+    write(mirror.in_source("c/copy"), "same");
+    remove(mirror.in_source("a/y"));
+    settle();
+    mirror.sync();
+    settle();
+    mirror.run(&[]).expect(0);
+    mirror.assert_idle();
+    rename(&mirror, "b/z", "d");
+    rename(&mirror, "c/zz", "dd");
+    settle();
+    mirror.sync();
+}
+
+#[test]
+fn what_somebody_changed_in_the_replica_is_never_moved_into_place() {
+    let mirror = planted(&[("one", "content"), ("two", "another")]);
+    rename(&mirror, "one", "uno");
+    write(mirror.in_replica("one"), "CONTENT");
+    settle();
+    let summary = mirror.summary(&[]);
+    assert_eq!(
+        (&summary["copy"], &summary["move"], &summary["delete"]),
+        (&1.into(), &0.into(), &1.into()),
+        "{summary}"
+    );
+    mirror.assert_in_step();
+}
+
+#[test]
+fn a_move_and_a_copy_that_the_replica_refuses_leave_the_old_name_as_it_is() {
+    if !common::inject::possible() {
+        return;
+    }
+    let mirror = planted(&[("one", "content"), ("two", "another")]);
+    rename(&mirror, "one", "uno");
+    settle();
+    // The first rename of every thread: that of the move, and that of the copy that is tried instead.
+    let fault = common::inject::Fault::Once("EXDEV");
+    let run = common::inject::run(&mirror, &[], "renameat2", 1, fault);
+    run.wait_for(std::time::Duration::from_secs(30)).0.expect(3);
+    assert_eq!(fs::read(mirror.in_replica("one")).unwrap(), b"content");
+    assert_eq!(sync(&mirror), ["move uno one"]);
+}
