@@ -307,8 +307,9 @@ impl Scan<'_> {
             cancel: self.cancel,
         });
         std::thread::scope(|scope| {
-            let source = observe::walk(scope, Side::Source, Some(self.source), self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel)?;
+            let threads = self.job.settings.workers;
+            let source = observe::walk(scope, Side::Source, Some(self.source), threads, self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, self.replica, threads, self.cancel)?;
             let join = Join::new(source, replica, rows)?;
             workers.within(|window| {
                 let batch_files = self.job.settings.batch_files;

@@ -132,7 +132,7 @@ impl<'r> Planner<'r> {
             // The mount point is part of the tree, as a folder with nothing in it.
             joined.source = Some(Seen::Present(*source));
         }
-        if let Some(Seen::Unlisted(..) | Seen::Vanished) = &joined.source {
+        if let Some(Seen::Unlisted(..) | Seen::Vanished | Seen::Unreadable(_)) = &joined.source {
             self.stays.insert(joined.path.other_kind());
         }
         self.follow(&joined);

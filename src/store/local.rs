@@ -3,7 +3,9 @@
 use super::folder::LocalFolder;
 use super::handle::{Mounts, open_beneath};
 use super::memory::MountMemory;
-use super::walk::Walk;
+use super::scanner::Terms;
+use super::task::NamesAlive;
+use super::walk::{Walk, walk};
 use super::{During, Fault, Store, Writes};
 use crate::cancel::Cancel;
 use crate::model::EntryPath;
@@ -38,9 +40,18 @@ impl LocalStore {
         Ok(Self { root, mounts, is_source: false, memory: MountMemory::default(), devices })
     }
 
-    /// Walks the whole tree.
-    pub fn walk<'a>(&'a self, cancel: &'a Cancel) -> Walk<'a> {
-        Walk::new(self.root.as_fd(), self.mounts, &self.memory, cancel)
+    /// Walks the whole tree with so many threads, the calling one included, and gives `body` what is found.
+    pub fn walk<T>(&self, threads: usize, cancel: &Cancel, body: impl FnOnce(&mut Walk<'_, '_>) -> T) -> T {
+        let terms = Terms {
+            root: self.root.as_fd(),
+            mounts: self.mounts,
+            memory: &self.memory,
+            cancel,
+            alive: NamesAlive::default(),
+            #[cfg(test)]
+            before_step: None,
+        };
+        walk(&terms, threads, body)
     }
 
     /// The mount points that earlier runs met: where one is gone, its replica is left alone.
