@@ -7,11 +7,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Standard streams, roots, lock, log, manifest and its companions, and the two walks.
 const IN_COMMON: u64 = 28;
 
+/// What the two walks have open for each worker: two folders each.
+const WALKING: u64 = 4;
+
 /// What one worker may have open besides a batch's folders: the folders at hand and both files.
-const AT_HAND: u64 = 4;
+const AT_HAND: u64 = 4 + WALKING;
 
 /// What one worker needs at least: a rebuild has both sides of eight large files open.
-const LEAST: u64 = 18;
+const LEAST: u64 = 18 + WALKING;
 
 /// Asks for as many descriptors as this process may have.
 pub fn raise_limit() {
@@ -45,8 +48,9 @@ mod tests {
     fn few_descriptors_mean_small_batches_and_many_change_nothing() {
         for ((limit, workers, files), cut_to) in [
             ((1024, 2, 64), (2, 64)),
-            ((64, 2, 64), (2, 14)),
-            ((64, 64, 64), (2, 14)),
+            ((64, 2, 64), (1, 28)),
+            ((64, 64, 64), (1, 28)),
+            ((128, 64, 64), (4, 17)),
             ((1 << 20, 64, 64), (64, 64)),
             ((10, 8, 64), (1, 1)),
         ] {

@@ -22,13 +22,18 @@ pub struct Foresight {
 }
 
 impl Foresight {
-    /// Walks the replica, keeping what lies in these folders.
-    pub fn of(replica: &LocalStore, renamed: &[Renamed], cancel: &Cancel) -> Result<Self, Error> {
+    /// Walks the replica with `threads` threads, keeping what lies in these folders.
+    pub fn of(
+        replica: &LocalStore,
+        renamed: &[Renamed],
+        threads: usize,
+        cancel: &Cancel,
+    ) -> Result<Self, Error> {
         let ways: Vec<Relocation> = renamed.iter().map(|renamed| renamed.way.clone()).collect();
         let mut entries: BTreeMap<EntryPath, Vec<Entry>> =
             ways.iter().map(|way| (way.lies.clone(), Vec::new())).collect();
         std::thread::scope(|scope| -> Result<(), Error> {
-            for entry in observe::walk(scope, Side::Replica, Some(replica), cancel)? {
+            for entry in observe::walk(scope, Side::Replica, Some(replica), threads, cancel)? {
                 let entry = entry?;
                 for (folder, held) in &mut entries {
                     if entry.path == *folder || entry.path.is_below(folder) {

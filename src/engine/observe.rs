@@ -1,4 +1,4 @@
-//! The two walks, each in a thread of its own, as streams of entries.
+//! The two walks, each in a thread of its own (and helpers), as streams of entries.
 
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -27,11 +27,12 @@ pub struct EntryStream<'a> {
     ended: bool,
 }
 
-/// Starts walking `store` in a thread of `scope`; nothing at all where there is no store.
+/// Starts walking `store` with `threads` threads in `scope`; nothing at all where there is no store.
 pub fn walk<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     side: Side,
     store: Option<&'env LocalStore>,
+    threads: usize,
     cancel: &'env Cancel,
 ) -> Result<EntryStream<'env>, Error> {
     let (sender, receiver) = bounded(CHUNKS);
@@ -40,7 +41,9 @@ pub fn walk<'scope, 'env>(
             let walker = Builder::new().name(format!("walk of the {side}"));
             // Not joined: the scope waits for it, and passes its panic on.
             walker
-                .spawn_scoped(scope, move || produce(store.walk(cancel), cancel, &sender))
+                .spawn_scoped(scope, move || {
+                    store.walk(threads, cancel, |walk| produce(walk, cancel, &sender));
+                })
                 .map_err(|error| Error::Threads(error.to_string()))?;
         }
         // The channel has room: it is new.

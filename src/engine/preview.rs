@@ -85,7 +85,7 @@ fn look_ahead(
     let scanned = look.at(replica.as_ref(), None)?;
     let Scanned { plan, census, .. } = match (scanned.renamed, &mut replica) {
         (Some(renamed), Some(replica)) => {
-            let foresight = Foresight::of(replica, &renamed, cancel)?;
+            let foresight = Foresight::of(replica, &renamed, job.settings.workers, cancel)?;
             replica.look_through(foresight.view());
             let mut scanned = look.at(Some(replica), Some(&foresight))?;
             scanned.plan.renamed = renamed.iter().map(relocate::planned).collect();

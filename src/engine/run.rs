@@ -202,7 +202,9 @@ impl<'e> Pass<'e> {
             },
             settle: &mut |dones| settle(dones, manifest, tally, self.monitor),
         };
-        let ahead = if manifest.knows_entries()? { Ahead::Overflow } else { Ahead::All };
+        // Without rows nothing is known under another name.
+        let has_rows = manifest.knows_entries()?;
+        let ahead = if has_rows { Ahead::Overflow } else { Ahead::All };
         let scan = Scan {
             job: self.job,
             source,
@@ -210,7 +212,7 @@ impl<'e> Pass<'e> {
             rules: self.rules,
             cancel: self.cancel,
             site: Some(site),
-            renames,
+            renames: renames && has_rows,
             ahead,
             foresight: None,
             readied,

@@ -78,8 +78,9 @@ impl Scan<'_> {
             self.replica.map(|replica| comparison(self.job, self.source, replica, self.rules, self.cancel));
         let mode = Mode { renames: self.renames && !self.rules.ignore_inode, ahead: self.ahead };
         std::thread::scope(|scope| {
-            let source = observe::walk(scope, Side::Source, Some(self.source), self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel)?;
+            let threads = self.job.settings.workers;
+            let source = observe::walk(scope, Side::Source, Some(self.source), threads, self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, self.replica, threads, self.cancel)?;
             let replica: Box<dyn Iterator<Item = Result<Entry, Error>>> = match self.foresight {
                 Some(foresight) => Box::new(foresight.entries(replica)),
                 None => Box::new(replica),

@@ -9,14 +9,15 @@ pub enum Seen {
     Present(Stat),
     /// A folder that is there but could not be listed, and why.
     Unlisted(Stat, String),
-    /// A folder that went away between its parent's listing and its own: it may only have got another
-    /// name, so that nothing below it may be taken for gone in this run.
+    /// A folder that went away between its parent's listing and its own, or what had this name when it was
+    /// listed but is of the other kind (folder or not) by now: it may only have got another name, so that
+    /// neither what has its name now nor what is below it may be taken for gone in this run.
     Vanished,
     /// Something is mounted here that is no part of this tree. Nobody looked at what lies on it, so
     /// that nothing below it may be taken for gone.
     Foreign(Stat),
-    /// A name that is there but whose figures could not be read, and why. Whether it is a folder
-    /// is not known, so its key carries no `/`.
+    /// A name that is there but whose figures could not be read, and why. Where its folder's listing does
+    /// not say that it is a folder, that is not known, and its key carries no `/`.
     Unreadable(String),
 }
 

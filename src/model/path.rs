@@ -75,6 +75,12 @@ impl EntryPath {
         Self(self.parent_bytes().into())
     }
 
+    /// The folders that it lies in, the innermost first, without the root.
+    pub fn folders_above(&self) -> impl Iterator<Item = Self> + '_ {
+        let trimmed = self.trimmed();
+        (0..trimmed.len()).rev().filter(|&at| trimmed[at] == b'/').map(|at| Self(trimmed[..=at].into()))
+    }
+
     /// Whether this path lies strictly below `folder`.
     pub fn is_below(&self, folder: &EntryPath) -> bool {
         folder.is_folder() && self.0.len() > folder.0.len() && self.0.starts_with(&folder.0)
@@ -141,6 +147,19 @@ mod tests {
             assert_eq!(path.parent(), EntryPath::from(parent));
             assert_eq!(path.name(), name.as_bytes());
             assert_eq!(path.is_folder(), folder);
+        }
+    }
+
+    #[test]
+    fn a_path_follows_the_folder_that_it_lies_in() {
+        let path = |text: &str| EntryPath::from(text);
+        let above: Vec<EntryPath> = path("a/b/c/").folders_above().collect();
+        assert_eq!(above, [path("a/b/"), path("a/")]);
+        assert_eq!(path("a").folders_above().count(), 0);
+        let table =
+            [("a/b", "a/", "z/", Some("z/b")), ("a/", "a/", "z/", Some("z/")), ("ab", "a/", "z/", None)];
+        for (from, folder, to, there) in table {
+            assert_eq!(path(from).rebased(&path(folder), &path(to)), there.map(path), "{from}");
         }
     }
 

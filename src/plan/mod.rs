@@ -21,6 +21,7 @@ pub mod planner;
 pub mod rebased;
 pub mod release;
 pub mod relocation;
+pub mod shared;
 pub mod shield;
 pub mod step;
 pub mod trail;

@@ -7,6 +7,7 @@ use super::join::Joined;
 use super::links::{Links, Named, Settled, Waiting};
 use super::moved;
 use super::occupied::Occupied;
+use super::shared;
 use super::shield::Shields;
 use super::step::{Mode, Planned, Question, Step, Suspect};
 use super::trail::Trail;
@@ -81,7 +82,7 @@ impl<'r> Planner<'r> {
             // The mount point is part of the tree, as a folder with nothing in it.
             joined.source = Some(Seen::Present(*source));
         }
-        if let Some(Seen::Unlisted(..) | Seen::Vanished) = &joined.source {
+        if let Some(Seen::Unlisted(..) | Seen::Vanished | Seen::Unreadable(_)) = &joined.source {
             self.stays.insert(joined.path.other_kind());
         }
         self.trail.follow(&joined);
@@ -309,7 +310,7 @@ impl<'r> Planner<'r> {
     fn settle(&mut self, decision: Decision, joined: &Joined, folder: Option<Arc<FolderTask>>) -> Step {
         match decision {
             Decision::Unchanged | Decision::Ask | Decision::Folder(..) => Step::Settled,
-            Decision::Confirm(record) => match self.others_share_it(joined) {
+            Decision::Confirm(record) => match shared::right(joined, &self.rules.rights) {
                 Some((source, replica)) => {
                     self.links.add(Named { source, replica, decision: Waiting::Right(record), folder });
                     Step::Settled
@@ -322,7 +323,7 @@ impl<'r> Planner<'r> {
                 Step::Settled
             }
             Decision::Operate(operation) => {
-                match self.others_share(&operation, joined) {
+                match shared::operated(&operation, joined, &self.rules.rights) {
                     Some((source, replica)) => {
                         let decision = Waiting::Operation(operation);
                         self.links.add(Named { source, replica, decision, folder });
@@ -348,30 +349,6 @@ impl<'r> Planner<'r> {
             && self.may_go_ahead(Some(operation))
     }
 
-    /// The figures of both sides where the inode of what is right as it is has several names on one of
-    /// them: whether they are the right ones is for [`Links`] to say.
-    fn others_share_it(&self, joined: &Joined) -> Option<(Stat, Option<Stat>)> {
-        let (source, replica) = scanned(joined);
-        let several = |stat: Option<Stat>| stat.is_some_and(|stat| stat.links > 1);
-        let source = source.filter(|_| several(source) || several(replica))?;
-        self.minds_names(&source).then_some((source, replica))
-    }
-
-    /// Likewise for what is to be done to an entry. Where it is mended, what was read need not be what was
-    /// scanned: the figures of the open handles count.
-    fn others_share(&self, operation: &Operation, joined: &Joined) -> Option<(Stat, Option<Stat>)> {
-        let (scanned_source, scanned_replica) = scanned(joined);
-        let source = operation.source.or(scanned_source)?;
-        let replica = operation.replica.or(scanned_replica);
-        let shared = |stat: Option<Stat>| stat.is_some_and(|stat| stat.links > 1);
-        let mended = operation.verb == Verb::Metadata && (shared(replica) || shared(scanned_replica));
-        (self.minds_names(&source) && (source.links > 1 || mended)).then_some((source, replica))
-    }
-
-    fn minds_names(&self, source: &Stat) -> bool {
-        self.rules.rights.preserve.hard_links && source.kind() != Kind::Folder
-    }
-
     fn add_operation(&mut self, operation: Operation, folder: Option<Arc<FolderTask>>) {
         if operation.verb != Verb::Metadata {
             self.touch(folder);
@@ -391,15 +368,6 @@ impl<'r> Planner<'r> {
             Verb::Create | Verb::Copy | Verb::Move | Verb::Metadata => &mut self.plan.entries,
         }
     }
-}
-
-/// The figures of both sides as they were scanned.
-fn scanned(joined: &Joined) -> (Option<Stat>, Option<Stat>) {
-    let present = |seen: &Option<Seen>| match seen {
-        Some(Seen::Present(stat)) => Some(*stat),
-        _ => None,
-    };
-    (present(&joined.source), present(&joined.replica))
 }
 
 /// Whether this is a FIFO, a socket or a device node.

@@ -7,6 +7,7 @@
 //! exchange them: then neither name is free for an instant.
 
 use crate::model::EntryPath;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// An entry that is to get another name, with all that it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +35,14 @@ pub enum Move {
 #[derive(Debug)]
 pub struct Relocations {
     items: Vec<Relocation>,
-    /// Numbers of those that are not where they are to be, by their final names.
-    pending: Vec<usize>,
+    /// Those that are not where they are to be, by their final names.
+    pending: BTreeMap<EntryPath, usize>,
+    /// Where pending entries and their rows lie.
+    places: BTreeMap<EntryPath, BTreeSet<usize>>,
+    /// Those to be looked at next.
+    queue: VecDeque<usize>,
+    /// Who waits for whom.
+    waiting: HashMap<usize, Vec<usize>>,
     /// The file system can exchange two names.
     exchanges: bool,
 }
@@ -43,9 +50,15 @@ pub struct Relocations {
 impl Relocations {
     /// None of `items` moved yet; no two have one final name.
     pub fn of(items: Vec<Relocation>) -> Self {
-        let mut pending: Vec<usize> = (0..items.len()).collect();
-        pending.sort_by(|&one, &other| items[one].to.cmp(&items[other].to));
-        Self { items, pending, exchanges: true }
+        let pending: BTreeMap<EntryPath, usize> =
+            items.iter().enumerate().map(|(item, relocation)| (relocation.to.clone(), item)).collect();
+        let queue = pending.values().copied().collect();
+        let (places, waiting) = (BTreeMap::new(), HashMap::new());
+        let mut relocations = Self { items, pending, places, queue, waiting, exchanges: true };
+        for item in 0..relocations.items.len() {
+            relocations.settle(item);
+        }
+        relocations
     }
 
     /// Where an entry is now.
@@ -53,16 +66,21 @@ impl Relocations {
         &self.items[item]
     }
 
-    /// What is to be done next; `None` at the end. It must be answered by [`Relocations::done`] or
-    /// [`Relocations::give_up`].
-    pub fn next(&self) -> Option<Move> {
-        let first = *self.pending.first()?;
-        let free = self.pending.iter().copied().find(|&item| self.in_the_way_of(item).is_none());
-        if let Some(free) = free {
-            return Some(Move::Home(free));
+    /// What is to be done next; `None` at the end. It must be answered by [`Relocations::done`],
+    /// [`Relocations::swapped`], [`Relocations::give_up`] or [`Relocations::without_exchange`].
+    pub fn next(&mut self) -> Option<Move> {
+        while let Some(item) = self.queue.pop_front() {
+            if !self.is_pending(item) {
+                continue;
+            }
+            match self.in_the_way_of(item) {
+                None => return Some(Move::Home(item)),
+                Some(other) => self.waiting.entry(other).or_default().push(item),
+            }
         }
-        // The first one waits for no other's final name, so that something of what it waits for lies in its way.
-        let other = self.in_the_way_of(first).unwrap_or(first);
+        // All wait. The first one waits for no other's final name, so that something lies in its way.
+        let first = *self.pending.values().next()?;
+        let Some(other) = self.in_the_way_of(first) else { return Some(Move::Home(first)) };
         let (one, two) = (&self.items[first], &self.items[other]);
         let opposite =
             one.to == two.lies && two.to == one.lies && one.rows == one.lies && two.rows == two.lies;
@@ -79,9 +97,10 @@ impl Relocations {
     pub fn swapped(&mut self, one: usize, other: usize) {
         let (first, second) = (self.items[one].lies.clone(), self.items[other].lies.clone());
         let turn = |path: &EntryPath| path.rebased(&first, &second).or_else(|| path.rebased(&second, &first));
-        for item in &mut self.items {
-            item.lies = turn(&item.lies).unwrap_or_else(|| item.lies.clone());
-            item.rows = turn(&item.rows).unwrap_or_else(|| item.rows.clone());
+        let mut moved = self.at_or_below(&first);
+        moved.extend(self.at_or_below(&second));
+        for item in moved {
+            self.place(item, &turn, &turn);
         }
         self.give_up(one);
         self.give_up(other);
@@ -89,37 +108,88 @@ impl Relocations {
 
     /// The entry has its (final or temporary) name, and so have its rows.
     pub fn done(&mut self, item: usize, name: &EntryPath) {
-        let Relocation { lies, rows, .. } = self.items[item].clone();
-        for other in &mut self.items {
-            if let Some(lies) = other.lies.rebased(&lies, name) {
-                other.lies = lies;
-            }
-            if let Some(rows) = other.rows.rebased(&rows, name) {
-                other.rows = rows;
-            }
+        let Relocation { lies, rows, to } = self.items[item].clone();
+        let mut moved = self.at_or_below(&lies);
+        moved.extend(self.at_or_below(&rows));
+        for other in moved {
+            self.place(other, &|path| path.rebased(&lies, name), &|path| path.rebased(&rows, name));
         }
-        if self.items[item].to == *name {
+        if to == *name {
             self.give_up(item);
+        } else {
+            self.free(item);
         }
     }
 
     /// The entry stays where it is.
     pub fn give_up(&mut self, item: usize) {
-        self.pending.retain(|&other| other != item);
+        self.lift(item);
+        self.pending.remove(&self.items[item].to);
+        self.free(item);
+    }
+
+    fn is_pending(&self, item: usize) -> bool {
+        self.pending.contains_key(&self.items[item].to)
+    }
+
+    /// Those that waited for an entry look again.
+    fn free(&mut self, item: usize) {
+        self.queue.extend(self.waiting.remove(&item).unwrap_or_default());
+        self.queue.push_back(item);
+    }
+
+    /// Pending entries that lie, or have their rows, at or below `place`.
+    fn at_or_below(&self, place: &EntryPath) -> BTreeSet<usize> {
+        let here = self.places.range(place.clone()..);
+        let below = here.take_while(|(path, _)| *path == place || path.is_below(place));
+        below.flat_map(|(_, items)| items.iter().copied()).collect()
+    }
+
+    /// Gives an entry other places.
+    fn place(
+        &mut self,
+        item: usize,
+        lies: &dyn Fn(&EntryPath) -> Option<EntryPath>,
+        rows: &dyn Fn(&EntryPath) -> Option<EntryPath>,
+    ) {
+        self.lift(item);
+        let relocation = &mut self.items[item];
+        relocation.lies = lies(&relocation.lies).unwrap_or_else(|| relocation.lies.clone());
+        relocation.rows = rows(&relocation.rows).unwrap_or_else(|| relocation.rows.clone());
+        self.settle(item);
+    }
+
+    fn settle(&mut self, item: usize) {
+        let Relocation { lies, rows, .. } = &self.items[item];
+        for place in [lies, rows] {
+            self.places.entry(place.clone()).or_default().insert(item);
+        }
+    }
+
+    fn lift(&mut self, item: usize) {
+        let Relocation { lies, rows, .. } = &self.items[item];
+        for place in [lies, rows] {
+            if let Some(items) = self.places.get_mut(place) {
+                items.remove(&item);
+                if items.is_empty() {
+                    self.places.remove(place);
+                }
+            }
+        }
     }
 
     /// An entry, perhaps itself, that has to go away before `item` can get its final name.
     fn in_the_way_of(&self, item: usize) -> Option<usize> {
         let to = &self.items[item].to;
-        // Within itself it can have no place.
-        let holds = |place: &EntryPath| to.is_below(place);
-        self.pending.iter().copied().find(|&other| {
-            let Relocation { lies, rows, to: goal } = &self.items[other];
-            if other == item {
-                return holds(lies) || holds(rows);
-            }
-            let occupies = |place: &EntryPath| place.trimmed() == to.trimmed() || holds(place);
-            occupies(lies) || occupies(rows) || to.is_below(goal)
+        let at = |place: &EntryPath| self.places.get(place).into_iter().flatten().copied();
+        // The name itself, whatever kind of entry has it.
+        if let Some(other) = at(to).chain(at(&to.other_kind())).find(|&other| other != item) {
+            return Some(other);
+        }
+        // Within something that is still to move, or within itself, it can have no place.
+        to.folders_above().find_map(|folder| {
+            let here = at(&folder).next();
+            here.or_else(|| self.pending.get(&folder).copied().filter(|&other| other != item))
         })
     }
 }
@@ -127,19 +197,28 @@ impl Relocations {
 /// Which of `items` can get their names: those whose name is free (`occupied` says whether the replica has
 /// something there) or becomes free because what is there moves as well. Returns one flag an item.
 pub fn feasible(items: &[Relocation], occupied: &[bool]) -> Vec<bool> {
+    let lying: HashMap<&EntryPath, usize> =
+        items.iter().enumerate().map(|(item, relocation)| (&relocation.lies, item)).collect();
     let mut can = vec![true; items.len()];
     loop {
-        let blocked = (0..items.len()).find(|&item| {
-            let to = &items[item].to;
-            let leaves = |other: usize| {
-                let lies = &items[other].lies;
-                can[other] && other != item && (lies.trimmed() == to.trimmed() || to.is_below(lies))
-            };
-            can[item] && occupied[item] && items[item].lies != *to && !(0..items.len()).any(leaves)
-        });
-        match blocked {
-            Some(item) => can[item] = false,
-            None => return can,
+        let leaves =
+            |path: &EntryPath, item: usize| lying.get(path).is_some_and(|&other| other != item && can[other]);
+        let blocked: Vec<usize> = (0..items.len())
+            .filter(|&item| {
+                let to = &items[item].to;
+                let freed = || {
+                    leaves(to, item)
+                        || leaves(&to.other_kind(), item)
+                        || to.folders_above().any(|folder| leaves(&folder, item))
+                };
+                can[item] && occupied[item] && items[item].lies != *to && !freed()
+            })
+            .collect();
+        if blocked.is_empty() {
+            return can;
+        }
+        for item in blocked {
+            can[item] = false;
         }
     }
 }
@@ -241,8 +320,7 @@ mod tests {
         let lagging = Relocation { lies: path(".t/"), rows: path("b/"), to: path("c/") };
         let mut all = items(&[("a/", "b/")]);
         all.push(lagging);
-        let relocations = Relocations::of(all);
-        assert_eq!(relocations.next(), Some(Move::Home(1)));
+        assert_eq!(Relocations::of(all).next(), Some(Move::Home(1)));
         let there = Relocation { lies: path("b/"), rows: path("a/"), to: path("b/") };
         assert_eq!(Relocations::of(vec![there]).next(), Some(Move::Home(0)));
     }

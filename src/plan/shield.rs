@@ -20,8 +20,11 @@ impl Shields {
         for seen in [&joined.source, &joined.replica].into_iter().flatten() {
             match seen {
                 Seen::Present(_) => {}
-                Seen::Unlisted(..) | Seen::Vanished | Seen::Foreign(_) => self.below(&joined.path),
-                Seen::Unreadable(_) => self.name(&joined.path),
+                // What had this name when it was listed may be a folder by now.
+                Seen::Vanished | Seen::Unreadable(_) if !joined.path.is_folder() => self.name(&joined.path),
+                Seen::Unlisted(..) | Seen::Vanished | Seen::Foreign(_) | Seen::Unreadable(_) => {
+                    self.below(&joined.path);
+                }
             }
         }
     }
@@ -58,6 +61,24 @@ mod tests {
             assert_eq!(shields.cover(&EntryPath::from(path)), covered, "{path}");
         }
         assert!(shields.0.is_empty(), "what the join has passed is dropped");
+    }
+
+    #[test]
+    fn what_vanished_or_could_not_be_looked_at_shields_the_folder_that_it_may_be() {
+        let unreadable = || Seen::Unreadable(String::new());
+        for seen in [Seen::Vanished, unreadable()] {
+            // As a name of what was no folder: the folder itself too. As a folder: what is below it.
+            for (key, itself) in [("b", true), ("b/", false)] {
+                let mut shields = Shields::default();
+                let path = EntryPath::from(key);
+                shields.raise(&Joined { path, source: Some(seen.clone()), replica: None, row: None });
+                for (path, covered) in
+                    [("b.txt", false), ("b/", itself), ("b/x", true), ("b/y/z", true), ("bb", false)]
+                {
+                    assert_eq!(shields.cover(&EntryPath::from(path)), covered, "{key} {seen:?}: {path}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,57 +1,163 @@
-//! What one folder holds, with the figures of each entry, sorted.
+//! What one folder holds, by name, with what the listing itself tells of their kinds.
 
-use super::handle::{Mounts, open_beneath};
-use super::stat::{look_at, look_at_open};
-use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
-use rustix::fs::{OFlags, RawDir};
-use rustix::io::Errno;
+use super::handle::Mounts;
+use super::names::Names;
+use crate::cancel::Cancel;
+use crate::model::Stat;
+use rustix::fs::{FileType, RawDir, fstatfs};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use walkdir::WalkDir;
 
-/// One folder, open, and what it holds.
+/// The names in a folder, as they were read.
+#[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// The figures of the very folder that was listed.
-    pub stat: Stat,
-    /// It is what is mounted on its name.
-    pub mounted: bool,
-    /// What it holds, in path order.
-    pub entries: Vec<Entry>,
+    /// All names. Those of unknown kind are not marked as folders.
+    pub(super) names: Names,
+    /// Numbers of the names whose kind the file system did not tell.
+    pub(super) unknown: Vec<u32>,
 }
 
-/// Lists `folder` below `root`, whose parent lies on the device `here`: each entry with its lstat. What vanishes meanwhile is left out; what
-/// is there but refuses its figures is [`Seen::Unreadable`], what is mounted and must not be entered
-/// [`Seen::Foreign`].
-pub(super) fn list(
-    root: BorrowedFd<'_>,
-    folder: &EntryPath,
-    here: u64,
-    mounts: Mounts,
-) -> io::Result<Listing> {
-    let handle = open_beneath(root, folder.trimmed(), OFlags::RDONLY | OFlags::DIRECTORY, mounts)?;
-    let (stat, mounted) = look_at_open(handle.as_fd(), here)?;
-    let mut entries = Vec::new();
-    for_each_name(&handle, &stat, mounts, |name| match look_at(handle.as_fd(), name, stat.device) {
-        Ok((found, mounted)) => {
-            let path = folder.child(name, found.kind() == Kind::Folder);
-            let foreign = mounted && mounts == Mounts::Stay;
-            let seen = if foreign { Seen::Foreign(found) } else { Seen::Present(found) };
-            entries.push(Entry { path, seen });
+impl Listing {
+    fn push(&mut self, name: &[u8], kind: FileType) -> io::Result<()> {
+        if kind == FileType::Unknown {
+            // There are no more names than bytes of them.
+            self.unknown.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+            return self.names.push_unknown(name);
         }
-        Err(Errno::NOENT) => {}
-        Err(error) => {
-            let seen = Seen::Unreadable(io::Error::from(error).to_string());
-            entries.push(Entry { path: folder.child(name, false), seen });
-        }
-    })?;
-    let common = folder.as_bytes().len();
-    entries.sort_unstable_by(|a, b| a.path.as_bytes()[common..].cmp(&b.path.as_bytes()[common..]));
-    Ok(Listing { stat, mounted, entries })
+        self.names.push(name, kind == FileType::Directory)
+    }
 }
 
 /// How often a listing that a signal interrupts before its first name is begun again.
 const INTERRUPTIONS: u32 = 8;
+
+/// Bytes of names asked for at a time.
+const NAMES_BYTES: usize = 32 << 10;
+
+/// Names between two looks at whether somebody asked to stop.
+const PATIENCE: usize = 8192;
+
+/// Lists folders; what it needs for that is kept from one to the next.
+pub(super) struct Lister<'a> {
+    mounts: Mounts,
+    cancel: &'a Cancel,
+    buffer: Vec<u8>,
+    /// The last device met, and whether its file system counts subfolders.
+    counting: Option<(u64, bool)>,
+}
+
+impl<'a> Lister<'a> {
+    pub(super) fn new(mounts: Mounts, cancel: &'a Cancel) -> Self {
+        Self { mounts, cancel, buffer: Vec::new(), counting: None }
+    }
+
+    /// Reads the names in an open folder whose figures are `stat`. Stops early, with what it has, when
+    /// cancelled.
+    ///
+    /// walkdir reads it through the open handle, so that no path is looked up again. But it opens every
+    /// folder in it too, by name and following links, even where it is told to go no deeper, and takes
+    /// some calls more for each folder. So it is only for large folders that have no folder in them, as
+    /// their link count says, and in which nobody can put a link in the place of one meanwhile, and where
+    /// what is mounted belongs to the tree. Others are read from the handle, and so are all where `/proc`
+    /// is not mounted.
+    pub(super) fn list(&mut self, handle: &OwnedFd, stat: &Stat) -> io::Result<Listing> {
+        let for_walkdir = self.mounts == Mounts::Cross
+            && is_large(stat)
+            && stat.links == LINKS_WITHOUT_SUBFOLDERS
+            && is_private(stat)
+            && self.counts_subfolders(handle, stat.device);
+        if for_walkdir && let Some(listing) = self.walk_through(handle)? {
+            return Ok(listing);
+        }
+        self.read_directly(handle)
+    }
+
+    fn counts_subfolders(&mut self, handle: &OwnedFd, device: u64) -> bool {
+        match self.counting {
+            Some((known, counts)) if known == device => counts,
+            _ => {
+                let counts = fstatfs(handle).is_ok_and(|found| COUNTING.contains(&found.f_type));
+                self.counting = Some((device, counts));
+                counts
+            }
+        }
+    }
+
+    /// `None`: `/proc` is not there.
+    fn walk_through(&self, handle: &OwnedFd) -> io::Result<Option<Listing>> {
+        let itself = format!("/proc/self/fd/{}/", handle.as_raw_fd());
+        let mut listing = Listing::default();
+        let mut interruptions = 0;
+        let open = || WalkDir::new(&itself).min_depth(1).max_depth(1).into_iter();
+        let mut names = open();
+        while let Some(entry) = names.next() {
+            if self.is_asked_to_stop(&listing) {
+                break;
+            }
+            let begun = listing.names.len() > 0;
+            match entry {
+                Ok(entry) => {
+                    let is_folder = entry.file_type().is_dir();
+                    let kind = if is_folder { FileType::Directory } else { FileType::RegularFile };
+                    listing.push(entry.file_name().as_bytes(), kind)?;
+                }
+                Err(error) => {
+                    let depth = error.depth();
+                    let error = io::Error::from(error);
+                    if !begun && depth == 0 && error.kind() == io::ErrorKind::NotFound {
+                        return Ok(None);
+                    }
+                    if !begun && error.kind() == io::ErrorKind::Interrupted && interruptions < INTERRUPTIONS {
+                        interruptions += 1;
+                        names = open();
+                        continue;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Some(listing))
+    }
+
+    fn read_directly(&mut self, handle: &OwnedFd) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.reserve(NAMES_BYTES);
+        let mut names = RawDir::new(handle, buffer.spare_capacity_mut());
+        while let Some(entry) = names.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                listing.push(name, entry.file_type())?;
+            }
+            if self.is_asked_to_stop(&listing) {
+                break;
+            }
+        }
+        self.buffer = buffer;
+        Ok(listing)
+    }
+
+    fn is_asked_to_stop(&self, listing: &Listing) -> bool {
+        listing.names.len() % PATIENCE == PATIENCE - 1 && self.cancel.requested()
+    }
+}
+
+/// A folder of so many bytes holds so much that a few calls more weigh nothing.
+const LARGE_BYTES: u64 = 16 << 10;
+
+fn is_large(stat: &Stat) -> bool {
+    stat.allocated.max(stat.fingerprint.size) >= LARGE_BYTES
+}
+
+/// A folder's own name and its `.`.
+const LINKS_WITHOUT_SUBFOLDERS: u64 = 2;
+
+/// File systems that count a folder's subfolders in its links, and tell kinds when they list (numbers
+/// from linux/magic.h): ext2 to ext4, xfs, tmpfs, f2fs.
+const COUNTING: [i64; 4] = [0xEF53, 0x5846_5342, 0x0102_1994, 0xF2F5_2010];
 
 /// Whether nobody but this user and root can change what names in this folder stand for.
 fn is_private(stat: &Stat) -> bool {
@@ -60,107 +166,53 @@ fn is_private(stat: &Stat) -> bool {
     ours && stat.fingerprint.mode & OTHERS_WRITE == 0
 }
 
-/// Calls `each` with every name in the folder, which is `stat`.
-///
-/// walkdir reads it through the open handle, so that no path is looked up again. But it opens every
-/// folder in it too, by name and following links, even where it is told to go no deeper. So it is only
-/// for folders in which nobody can put a link in the place of a folder meanwhile, and where what is
-/// mounted belongs to the tree; others are read from the handle, and so are all where `/proc` is not
-/// mounted.
-fn for_each_name(
-    handle: &OwnedFd,
-    stat: &Stat,
-    mounts: Mounts,
-    mut each: impl FnMut(&[u8]),
-) -> io::Result<()> {
-    if mounts == Mounts::Stay || !is_private(stat) {
-        return read_directly(handle, each);
-    }
-    let itself = format!("/proc/self/fd/{}/", handle.as_raw_fd());
-    let mut listed_any = false;
-    let mut interruptions = 0;
-    let open = || WalkDir::new(&itself).min_depth(1).max_depth(1).into_iter();
-    let mut names = open();
-    while let Some(entry) = names.next() {
-        match entry {
-            Ok(entry) => {
-                listed_any = true;
-                each(entry.file_name().as_bytes());
-            }
-            Err(error) => {
-                let depth = error.depth();
-                let error = io::Error::from(error);
-                if !listed_any && depth == 0 && error.kind() == io::ErrorKind::NotFound {
-                    return read_directly(handle, each);
-                }
-                if !listed_any && error.kind() == io::ErrorKind::Interrupted && interruptions < INTERRUPTIONS
-                {
-                    interruptions += 1;
-                    names = open();
-                    continue;
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Bytes of names asked for at a time.
-const NAMES_BYTES: usize = 32 << 10;
-
-fn read_directly(handle: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(NAMES_BYTES);
-    let mut names = RawDir::new(handle, buffer.spare_capacity_mut());
-    while let Some(entry) = names.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            each(name);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 mod tests {
     use super::*;
-    use std::fs;
+    use crate::store::stat::look_at_open;
+    use std::fs::File;
+    use std::os::fd::AsFd;
 
-    #[test]
-    fn both_ways_of_reading_a_folder_give_the_same_names() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("sub")).unwrap();
-        fs::write(dir.path().join("sub/inner"), "").unwrap();
-        for name in ["a.txt", "a", "-x", "new\nline"] {
-            fs::write(dir.path().join(name), "").unwrap();
-        }
-        let handle: OwnedFd = fs::File::open(dir.path()).unwrap().into();
-        let (mut walked, mut read) = (Vec::new(), Vec::new());
-        let stat = look_at_open(handle.as_fd(), 0).unwrap().0;
-        assert!(is_private(&stat), "tempfile makes folders for their owner only");
-        for_each_name(&handle, &stat, Mounts::Cross, |name| walked.push(name.to_vec())).unwrap();
-        read_directly(&handle, |name| read.push(name.to_vec())).unwrap();
-        walked.sort();
-        read.sort();
-        assert_eq!(walked, read);
-        assert_eq!(walked.len(), 5);
+    fn keys(listing: &mut Listing) -> Vec<String> {
+        listing.names.sort();
+        let key = |number| listing.names.key(number).to_str().unwrap().to_owned();
+        (0..listing.names.len()).map(key).collect()
     }
 
     #[test]
-    fn folders_sort_as_if_their_name_ended_in_a_slash() {
+    #[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+    fn both_ways_of_reading_a_folder_give_the_same_names() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("a")).unwrap();
-        fs::write(dir.path().join("a.txt"), "").unwrap();
-        fs::write(dir.path().join("a0"), "").unwrap();
-        let root = fs::File::open(dir.path()).unwrap();
-        let names: Vec<_> = list(root.as_fd(), &EntryPath::root(), 0, Mounts::Stay)
-            .unwrap()
-            .entries
-            .into_iter()
-            .map(|e| e.path)
-            .collect();
-        assert_eq!(names, ["a.txt", "a/", "a0"].map(EntryPath::from));
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::os::unix::fs::symlink("sub", dir.path().join("link")).unwrap();
+        for name in ["a.txt", "a0", "sub/inner", "-x", "new\nline"] {
+            File::create(dir.path().join(name)).unwrap();
+        }
+        let handle: OwnedFd = File::open(dir.path()).unwrap().into();
+        let cancel = Cancel::new();
+        let mut lister = Lister::new(Mounts::Cross, &cancel);
+        let walked = keys(&mut lister.walk_through(&handle).unwrap().unwrap());
+        assert_eq!(walked, ["-x", "a.txt", "a/", "a0", "link", "new\nline", "sub/"]);
+        let mut read = lister.read_directly(&handle).unwrap();
+        if read.unknown.is_empty() {
+            assert_eq!(keys(&mut read), walked);
+        }
+    }
+
+    #[test]
+    fn a_large_folder_without_folders_is_listed_by_walkdir_and_no_name_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..1000 {
+            File::create(dir.path().join(format!("{number:04}-{}", "n".repeat(40)))).unwrap();
+        }
+        let handle: OwnedFd = File::open(dir.path()).unwrap().into();
+        let stat = look_at_open(handle.as_fd(), 0).unwrap().0;
+        assert!(is_private(&stat), "tempfile makes folders for their owner only");
+        let cancel = Cancel::new();
+        for mounts in [Mounts::Cross, Mounts::Stay] {
+            let listing = Lister::new(mounts, &cancel).list(&handle, &stat).unwrap();
+            assert_eq!(listing.names.len(), 1000, "{mounts:?}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 use super::folder::LocalFolder;
 use super::handle::{Mounts, open_beneath};
 use super::memory::MountMemory;
-use super::walk::Walk;
+use super::scanner::Terms;
+use super::task::NamesAlive;
+use super::walk::{Walk, walk};
 use super::{During, Fault, Store, Writes};
 use crate::cancel::Cancel;
 use crate::model::EntryPath;
@@ -55,9 +57,18 @@ impl LocalStore {
         })
     }
 
-    /// Walks the whole tree.
-    pub fn walk<'a>(&'a self, cancel: &'a Cancel) -> Walk<'a> {
-        Walk::new(self.root.as_fd(), self.mounts, &self.memory, cancel)
+    /// Walks the whole tree with so many threads, the calling one included, and gives `body` what is found.
+    pub fn walk<T>(&self, threads: usize, cancel: &Cancel, body: impl FnOnce(&mut Walk<'_, '_>) -> T) -> T {
+        let terms = Terms {
+            root: self.root.as_fd(),
+            mounts: self.mounts,
+            memory: &self.memory,
+            cancel,
+            alive: NamesAlive::default(),
+            #[cfg(test)]
+            before_step: None,
+        };
+        walk(&terms, threads, body)
     }
 
     /// From now on folders are looked up under the names that they will have: for a dry run.

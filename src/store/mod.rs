@@ -1,6 +1,7 @@
 //! Where trees live. [`Store`] is the seam for replicas that are no local folders; [`local`] is
 //! the local one, and the only module that changes anything on a file system the user cares for.
 
+mod ahead;
 mod attributes;
 mod folder;
 mod handle;
@@ -8,10 +9,14 @@ mod list;
 pub mod local;
 mod memory;
 mod metadata;
+mod names;
 mod probe;
 mod relocate;
+mod scanner;
+mod sequence;
 mod stage;
 mod stat;
+mod task;
 mod trust;
 pub mod walk;
 

@@ -1,21 +1,25 @@
 //! From the system's figures to ours.
 
-use super::handle::os;
 use crate::model::{Fingerprint, Kind, Stat, Timestamp};
 use rustix::fs::{
     AtFlags, FileType, Statx, StatxAttributes, StatxFlags, Timespec, fstat, makedev, statat, statx,
 };
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::os::fd::BorrowedFd;
 
 /// The figures of what `name` is in `folder`, no link followed, and whether it is what is mounted
 /// there. Kernels before 5.8 cannot say so: there another device than the folder's, `here`, is
 /// taken for a mount.
-pub(super) fn look_at(folder: BorrowedFd<'_>, name: &[u8], here: u64) -> Result<(Stat, bool), Errno> {
+pub(super) fn look_at(
+    folder: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    here: u64,
+) -> Result<(Stat, bool), Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    match statx(folder, os(name), flags, StatxFlags::BASIC_STATS) {
+    match statx(folder, name, flags, StatxFlags::BASIC_STATS) {
         Err(Errno::NOSYS) => {
-            let stat = convert(&statat(folder, os(name), AtFlags::SYMLINK_NOFOLLOW)?);
+            let stat = convert(&statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?);
             Ok((stat, stat.device != here))
         }
         found => Ok(with_mount(&found?, here)),
@@ -134,7 +138,7 @@ mod tests {
         for (folder, name) in [(dir.path(), "file"), (dir.path(), "."), ("/dev".as_ref(), "null")] {
             let folder = std::fs::File::open(folder).unwrap();
             let plain = convert(&statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).unwrap());
-            assert_eq!(look_at(folder.as_fd(), name.as_bytes(), 0).unwrap().0, plain, "{name}");
+            assert_eq!(look_at(folder.as_fd(), name, 0).unwrap().0, plain, "{name}");
         }
     }
 
@@ -142,8 +146,8 @@ mod tests {
     fn what_is_mounted_is_told_from_what_is_not() {
         let root = std::fs::File::open("/").unwrap();
         let here = convert(&fstat(&root).unwrap()).device;
-        assert!(look_at(root.as_fd(), b"proc", here).unwrap().1);
-        assert!(!look_at(root.as_fd(), b"etc", here).unwrap().1);
+        assert!(look_at(root.as_fd(), "proc", here).unwrap().1);
+        assert!(!look_at(root.as_fd(), "etc", here).unwrap().1);
         assert!(look_at_open(root.as_fd(), 0).unwrap().1);
     }
 }

@@ -71,10 +71,11 @@ impl Scan<'_> {
             bytes: &bytes,
         };
         let examiner = Examiner { reading, rules: self.rules, anew: self.anew, rows: fresh.is_some() };
-        let workers = Workers::new(self.job.settings.workers)?;
+        let threads = self.job.settings.workers;
+        let workers = Workers::new(threads)?;
         let result = std::thread::scope(|scope| {
-            let source = observe::walk(scope, Side::Source, Some(source), self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, Some(replica), self.cancel)?;
+            let source = observe::walk(scope, Side::Source, Some(source), threads, self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, Some(replica), threads, self.cancel)?;
             let rows = rows.into_iter().flatten().map(|row| Ok(row?));
             let join = Join::new(source, replica, rows)?;
             workers.within(|window| {

@@ -1,0 +1,214 @@
+//! What the threads of one walk share: its stream, who waits for what, and how far they may be ahead.
+//!
+//! Whoever takes the stream can do any part of it itself, and nobody waits while holding a part: so the
+//! stream always goes on, however many helpers there are and however little they may hold.
+
+use super::scanner::{Outcome, Pace, Scanner, Terms};
+use super::sequence::{Front, Key, Piece, Sequence};
+use super::task::{NamesAlive, Task};
+use crate::cancel::Cancel;
+use crate::model::Entry;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Entries that helpers may have made before they are asked for.
+const AHEAD: usize = 4096;
+
+/// Helpers that stopped for that go on when so many are left.
+const RESUME: usize = AHEAD / 2;
+
+/// Names in folders that were listed before it was their turn, after which helpers list no more.
+const NAMES_AHEAD: usize = 32 << 10;
+
+/// What is handed to others after so long: little enough to share, enough to be worth it.
+const SLICE: Duration = Duration::from_micros(400);
+
+/// Names in one piece of work, at least and at most.
+const PIECE: (usize, usize) = (4, 512);
+
+/// What the threads of a walk share.
+pub(super) struct Ahead<'a> {
+    cancel: &'a Cancel,
+    alive: NamesAlive,
+    state: Mutex<State>,
+    /// There is work for helpers.
+    work: Condvar,
+    /// There may be something for whoever takes the stream.
+    front: Condvar,
+}
+
+struct State {
+    sequence: Sequence<Entry, Task>,
+    /// How long a name takes, in nanoseconds: a moving mean.
+    nanos_per_name: u64,
+    /// Helpers are far enough ahead.
+    full: bool,
+    idle: usize,
+    taker_waits: bool,
+    closed: bool,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// What there is for whoever takes the stream.
+pub(super) enum Next {
+    /// Entries.
+    Entries(Vec<Entry>),
+    /// Work to be done first.
+    Work(Key, Task, Pace),
+    /// Nothing more.
+    End,
+    /// A helper panicked.
+    Panic(Box<dyn Any + Send>),
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) fn new(cancel: &'a Cancel, alive: NamesAlive) -> Self {
+        let state = State {
+            sequence: Sequence::of(Task::Root),
+            nanos_per_name: u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX),
+            full: false,
+            idle: 0,
+            taker_waits: false,
+            closed: false,
+            panic: None,
+        };
+        Self { cancel, alive, state: Mutex::new(state), work: Condvar::new(), front: Condvar::new() }
+    }
+
+    /// What is next, once there is something. With `alone` there are no helpers.
+    pub(super) fn next(&self, alone: bool) -> Next {
+        let mut state = self.lock();
+        loop {
+            if let Some(panic) = state.panic.take() {
+                return Next::Panic(panic);
+            }
+            if self.cancel.requested() {
+                return Next::End;
+            }
+            let front = state.sequence.front();
+            if front == Front::Ready
+                && let Some(entries) = state.sequence.take()
+            {
+                state.full &= state.sequence.held() > RESUME;
+                self.share(&mut state);
+                return Next::Entries(entries);
+            }
+            if front == Front::End {
+                return Next::End;
+            }
+            if front == Front::Work || self.may_help(&mut state) {
+                let pace = state.pace(alone);
+                let units = if alone { usize::MAX } else { pace.names };
+                if let Some((key, task)) = state.sequence.claim(units) {
+                    self.share(&mut state);
+                    return Next::Work(key, task, pace);
+                }
+            }
+            state.taker_waits = true;
+            state = self.front.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.taker_waits = false;
+        }
+    }
+
+    /// Puts what came of work in its place. What the stream begins with is returned to whoever takes it.
+    pub(super) fn hand_in(&self, key: &Key, outcome: Outcome, is_taker: bool) -> Vec<Entry> {
+        let Outcome { entries, rest, nanos_per_name } = outcome;
+        let mut state = self.lock();
+        if let Some(nanos) = nanos_per_name {
+            state.nanos_per_name = (3 * state.nanos_per_name + nanos) / 4;
+        }
+        let begins = is_taker && state.sequence.begins_with(key);
+        let (given, kept) = if begins { (entries, Vec::new()) } else { (Vec::new(), entries) };
+        // What was claimed as `key` begins the stream no earlier than it did.
+        let kept = (!kept.is_empty()).then(|| Piece::Ready(key.clone(), kept));
+        state.sequence.publish(key, kept.into_iter().chain(rest));
+        if state.taker_waits && (state.sequence.front() != Front::Busy || self.may_help(&mut state)) {
+            self.front.notify_one();
+        }
+        self.share(&mut state);
+        given
+    }
+
+    /// Whether there is work for more helpers than there are.
+    pub(super) fn wants_help(&self) -> bool {
+        let mut state = self.lock();
+        state.idle == 0 && self.may_help(&mut state)
+    }
+
+    /// Works ahead until the walk is closed.
+    pub(super) fn help(&self, terms: Terms<'_>) {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work_ahead(Scanner::new(terms))));
+        if let Err(panic) = worked {
+            self.lock().panic = Some(panic);
+            self.front.notify_one();
+        }
+    }
+
+    fn work_ahead(&self, mut scanner: Scanner<'_>) {
+        let mut state = self.lock();
+        while !state.closed && !self.cancel.requested() {
+            let pace = state.pace(false);
+            if self.may_help(&mut state)
+                && let Some((key, task)) = state.sequence.claim(pace.names)
+            {
+                self.share(&mut state);
+                drop(state);
+                let outcome = scanner.run(task, pace);
+                self.hand_in(&key, outcome, false);
+                state = self.lock();
+            } else {
+                scanner.rest();
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+            }
+        }
+    }
+
+    /// The walk is over: helpers end.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_all();
+    }
+
+    /// The panic of a helper that nobody heard of yet.
+    pub(super) fn panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.lock().panic.take()
+    }
+
+    /// Whether there is work that may be done before its turn.
+    fn may_help(&self, state: &mut State) -> bool {
+        state.full |= state.sequence.held() >= AHEAD;
+        let Some(nearest) = state.sequence.nearest() else { return false };
+        // What the folders hold that lead to this work is there anyway.
+        let listed_ahead = self.alive.load(Ordering::Relaxed).saturating_sub(nearest.names_above());
+        !state.full && (!nearest.lists_folders() || listed_ahead <= NAMES_AHEAD)
+    }
+
+    /// Wakes a helper if there is something for it; that one will wake the next.
+    fn share(&self, state: &mut State) {
+        if state.idle > 0 && self.may_help(state) {
+            self.work.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pace(&self, alone: bool) -> Pace {
+        let slice = u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX);
+        let names = usize::try_from(slice / self.nanos_per_name.max(1)).unwrap_or(usize::MAX);
+        let room = AHEAD.saturating_sub(self.sequence.held());
+        if alone {
+            Pace { names: PIECE.1, time: None, room }
+        } else {
+            Pace { names: names.clamp(PIECE.0, PIECE.1), time: Some(SLICE), room }
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Does a part of a walk: opens and lists folders, looks at names, and says what is left to be done.
+
+use super::handle::{Mounts, is_mount_refusal, open_beneath};
+use super::list::Lister;
+use super::memory::MountMemory;
+use super::names::Names;
+use super::sequence::{Piece, Work};
+use super::stat::{convert, look_at, look_at_open};
+use super::task::{Folder, Found, NAMES_PER_FOLDER, NamesAlive, Place, Task, Unsorted};
+use crate::cancel::Cancel;
+use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
+use rustix::fs::{OFlags, fstat};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Said of a folder of the source that something was mounted on in an earlier run.
+const UNMOUNTED: &str = "what was mounted here is gone, so its replica is left as it is. Mount it again; if it is \
+                         gone for good, remove this folder from the source (and make it again after the next run)";
+
+/// So many entries are made in one go.
+const ENTRIES: usize = 512;
+
+/// How much is done in one go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Names looked at before the next look at the clock.
+    pub(super) names: usize,
+    /// After so long, what is left is handed back. `None`: there is nobody to hand it to.
+    pub(super) time: Option<Duration>,
+    /// So many entries may still be held back by what comes before them.
+    pub(super) room: usize,
+}
+
+/// What came of a task.
+pub(super) struct Outcome {
+    /// Entries that are next in order.
+    pub(super) entries: Vec<Entry>,
+    /// What comes after them.
+    pub(super) rest: Vec<Piece<Entry, Task>>,
+    /// How long each name took, about, in nanoseconds.
+    pub(super) nanos_per_name: Option<u64>,
+}
+
+/// What a walk goes by.
+#[derive(Clone)]
+pub(super) struct Terms<'a> {
+    pub(super) root: BorrowedFd<'a>,
+    pub(super) mounts: Mounts,
+    pub(super) memory: &'a MountMemory,
+    pub(super) cancel: &'a Cancel,
+    pub(super) alive: NamesAlive,
+    /// What a test has happen before each step.
+    #[cfg(test)]
+    pub(super) before_step: Option<&'a (dyn Fn(&Task) + Sync)>,
+}
+
+/// One thread's means to do parts of a walk. It holds at most one folder open from one to the next.
+pub(super) struct Scanner<'a> {
+    terms: Terms<'a>,
+    lister: Lister<'a>,
+    at_hand: Option<(Arc<Place>, OwnedFd)>,
+}
+
+/// Why a folder that was listed cannot be looked into any more.
+enum Loss {
+    /// It is gone, or another has its name.
+    Away,
+    Refused(String),
+}
+
+type Pieces = Vec<Piece<Entry, Task>>;
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(terms: Terms<'a>) -> Self {
+        let lister = Lister::new(terms.mounts, terms.cancel);
+        Self { terms, lister, at_hand: None }
+    }
+
+    /// Holds nothing open while there is nothing to do.
+    pub(super) fn rest(&mut self) {
+        self.at_hand = None;
+    }
+
+    /// Does as much of `task` as `pace` allows.
+    pub(super) fn run(&mut self, task: Task, pace: Pace) -> Outcome {
+        let began = Instant::now();
+        let mut entries = Vec::new();
+        let mut names = 0;
+        // The next last.
+        let mut left: Pieces = vec![Piece::Work(task)];
+        let mut held = 0;
+        while let Some(piece) = left.pop() {
+            match piece {
+                Piece::Ready(_, more) => {
+                    held -= more.len();
+                    if entries.is_empty() {
+                        entries = more;
+                    } else {
+                        entries.extend(more);
+                    }
+                    continue;
+                }
+                Piece::Work(task) => {
+                    let first = left.len();
+                    names += self.step(task, pace.names, held >= pace.room, &mut left);
+                    left[first..].reverse();
+                    held += left[first..].iter().map(Piece::items).sum::<usize>();
+                }
+            }
+            let tired = entries.len() >= ENTRIES || pace.time.is_some_and(|time| began.elapsed() >= time);
+            if tired || self.terms.cancel.requested() {
+                while let Some(Piece::Ready(_, more)) = left.pop_if(|piece| piece.items() > 0) {
+                    entries.extend(more);
+                }
+                break;
+            }
+        }
+        left.reverse();
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos_per_name = nanos.checked_div(names as u64);
+        Outcome { entries, rest: left, nanos_per_name }
+    }
+
+    /// Does the first bit of a task, and adds to `next`, in order, what came of it and what is left. With
+    /// `frugal`, nothing behind a folder is looked at before that is through. Returns about how many names
+    /// that was worth.
+    fn step(&mut self, task: Task, names: usize, frugal: bool, next: &mut Pieces) -> usize {
+        #[cfg(test)]
+        self.terms.before_step.inspect(|before| before(&task));
+        match task {
+            Task::Root => {
+                self.enter(EntryPath::root(), None, next);
+                NAMES_PER_FOLDER
+            }
+            Task::Folders(folder, range) => {
+                self.enter(folder.child(range.start), Some(&folder.place), next);
+                let rest = range.start + 1..range.end;
+                if !rest.is_empty() {
+                    next.push(Piece::Work(Task::Folders(folder, rest)));
+                }
+                NAMES_PER_FOLDER
+            }
+            Task::Names(folder, range) => {
+                let end = range.end.min(range.start + names);
+                let seen = self.look(&folder, range.start..end, frugal, next);
+                if seen < range.end {
+                    next.push(Piece::Work(Task::Names(folder, seen..range.end)));
+                }
+                seen - range.start
+            }
+            Task::Kinds(unsorted, range) => {
+                let (first, rest) = Task::Kinds(Arc::clone(&unsorted), range).split(names);
+                let Task::Kinds(_, range) = first else { return 0 };
+                let length = range.len();
+                self.learn(&unsorted, range, next);
+                next.extend(rest.map(Piece::Work));
+                length
+            }
+        }
+    }
+
+    /// What became of `path`, which its folder's listing says is a folder, and what is in it.
+    fn enter(&mut self, path: EntryPath, parent: Option<&Place>, next: &mut Pieces) {
+        self.at_hand = None;
+        let mut within = None;
+        let seen = match self.open(&path, parent, &mut within) {
+            Ok(seen) => seen,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Seen::Vanished
+            }
+            Err(error) => self.without_entering(&path, &error),
+        };
+        let entry = self.entry(path, seen);
+        next.push(Piece::Ready(entry.path.as_bytes().to_vec(), vec![entry]));
+        next.extend(within.map(Piece::Work));
+    }
+
+    /// Opens and lists a folder, whose parent is given.
+    fn open(
+        &mut self,
+        path: &EntryPath,
+        parent: Option<&Place>,
+        within: &mut Option<Task>,
+    ) -> io::Result<Seen> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let handle = open_beneath(self.terms.root, path.trimmed(), flags, self.terms.mounts)?;
+        let here = parent.map_or(0, |parent| parent.device);
+        let (stat, mounted) = look_at_open(handle.as_fd(), here)?;
+        let listing = match self.lister.list(&handle, &stat) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Seen::Vanished),
+            Err(error) => return Ok(Seen::Unlisted(stat, error.to_string())),
+        };
+        if mounted && !path.is_root() {
+            self.terms.memory.note(path);
+        } else if self.terms.memory.knows(path) {
+            return Ok(Seen::Unlisted(stat, UNMOUNTED.to_owned()));
+        }
+        let count = listing.names.len();
+        let place = Place::new(path.clone(), parent, &stat, count, &self.terms.alive);
+        if count > 0 {
+            self.at_hand = Some((Arc::clone(&place), handle));
+        }
+        *within = if listing.unknown.is_empty() {
+            let mut names = listing.names;
+            names.sort();
+            all_of(Folder { place, names, known: HashMap::new() })
+        } else {
+            let unsorted = Unsorted::new(place, listing);
+            let all = 0..unsorted.len();
+            Some(Task::Kinds(Arc::new(unsorted), all))
+        };
+        // What counts is the folder that was listed, whatever its name stood for before.
+        Ok(Seen::Present(stat))
+    }
+
+    /// What can be said of a folder that could not be listed.
+    fn without_entering(&self, path: &EntryPath, error: &io::Error) -> Seen {
+        let figures = || -> io::Result<Stat> {
+            if path.is_root() {
+                return Ok(convert(&fstat(self.terms.root)?));
+            }
+            // As a place only: that needs no right to read it, and goes for what is mounted there too.
+            let flags = OFlags::PATH | OFlags::NOFOLLOW;
+            let handle = open_beneath(self.terms.root, path.trimmed(), flags, Mounts::Cross)?;
+            Ok(look_at_open(handle.as_fd(), 0)?.0)
+        };
+        match figures() {
+            Ok(stat) if stat.kind() != Kind::Folder => Seen::Vanished,
+            // It is, or was meanwhile, mounted.
+            Ok(stat) if is_mount_refusal(error) => Seen::Foreign(stat),
+            Ok(stat) => Seen::Unlisted(stat, error.to_string()),
+            Err(second) if is_away(&second) => Seen::Vanished,
+            Err(_) => Seen::Unreadable(error.to_string()),
+        }
+    }
+
+    /// Looks at the names in `range`, and adds what they are; folders are left to be entered. Returns how
+    /// far it came.
+    fn look(&mut self, folder: &Arc<Folder>, range: Range<usize>, frugal: bool, next: &mut Pieces) -> usize {
+        let end = range.end;
+        let mut number = range.start;
+        let mut passed_folders = false;
+        let handle = if range.clone().all(|number| folder.names.is_folder(number)) {
+            Err(Loss::Away)
+        } else {
+            self.hold(&folder.place)
+        };
+        while number < end {
+            let first = number;
+            let is_folder = folder.names.is_folder(first);
+            if is_folder {
+                while number < end && folder.names.is_folder(number) {
+                    number += 1;
+                }
+                next.push(Piece::Work(Task::Folders(Arc::clone(folder), first..number)));
+                passed_folders = true;
+                continue;
+            }
+            if passed_folders && frugal {
+                break;
+            }
+            number = (first..end).find(|&number| folder.names.is_folder(number)).unwrap_or(end);
+            let mut entries = Vec::with_capacity(number - first);
+            entries.extend((first..number).filter_map(|number| self.look_at(folder, number, &handle)));
+            if let Some(entry) = entries.first() {
+                next.push(Piece::Ready(entry.path.as_bytes().to_vec(), entries));
+            }
+        }
+        self.put_back(&folder.place, handle);
+        number
+    }
+
+    /// What the name with this number is, which the listing says is no folder; `None`: it is gone.
+    fn look_at(&self, folder: &Folder, number: usize, handle: &Result<OwnedFd, Loss>) -> Option<Entry> {
+        let names = &folder.names;
+        let known = || folder.known.get(names.name(number)).copied();
+        let found = match handle {
+            Ok(handle) if folder.known.is_empty() => {
+                Ok(look_at(handle.as_fd(), names.key(number), folder.place.device))
+            }
+            Ok(handle) => {
+                Ok(known().unwrap_or_else(|| look_at(handle.as_fd(), names.key(number), folder.place.device)))
+            }
+            Err(loss) => known().ok_or(loss),
+        };
+        let seen = match found {
+            // It took the place of what was listed: where the folder would belong in the order may have been
+            // passed, and the folder of that name must not be taken for gone.
+            Ok(Ok((stat, _))) if stat.kind() == Kind::Folder => Seen::Vanished,
+            Ok(Ok((stat, true))) if self.terms.mounts == Mounts::Stay => Seen::Foreign(stat),
+            Ok(Ok((stat, _))) => Seen::Present(stat),
+            Ok(Err(Errno::NOENT)) => return None,
+            Ok(Err(error)) => Seen::Unreadable(io::Error::from(error).to_string()),
+            Err(Loss::Away) => Seen::Vanished,
+            Err(Loss::Refused(cause)) => Seen::Unreadable(cause.clone()),
+        };
+        Some(self.entry(folder.child(number), seen))
+    }
+
+    /// Finds out of which kinds some names are.
+    fn learn(&mut self, unsorted: &Unsorted, range: Range<usize>, next: &mut Pieces) {
+        let handle = self.hold(&unsorted.place);
+        let look = |names: &Names, number: usize| -> Option<Found> {
+            let handle = handle.as_ref().ok()?;
+            Some(look_at(handle.as_fd(), names.key(number), unsorted.place.device))
+        };
+        next.extend(unsorted.learn(range, look).and_then(all_of).map(Piece::Work));
+        self.put_back(&unsorted.place, handle);
+    }
+
+    /// The open folder `place`, which it may have at hand already.
+    fn hold(&mut self, place: &Arc<Place>) -> Result<OwnedFd, Loss> {
+        match self.at_hand.take() {
+            Some((held, handle)) if Arc::ptr_eq(&held, place) => return Ok(handle),
+            other => drop(other),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let opened = open_beneath(self.terms.root, place.path.trimmed(), flags, self.terms.mounts)
+            .and_then(|handle| Ok((look_at_open(handle.as_fd(), 0)?.0, handle)));
+        match opened {
+            Ok((stat, handle)) if (stat.device, stat.fingerprint.inode) == (place.device, place.inode) => {
+                Ok(handle)
+            }
+            Ok(_) => Err(Loss::Away),
+            Err(error) if is_away(&error) || is_mount_refusal(&error) => Err(Loss::Away),
+            Err(error) => Err(Loss::Refused(error.to_string())),
+        }
+    }
+
+    fn put_back(&mut self, place: &Arc<Place>, handle: Result<OwnedFd, Loss>) {
+        self.at_hand = handle.ok().map(|handle| (Arc::clone(place), handle));
+    }
+
+    fn entry(&self, path: EntryPath, seen: Seen) -> Entry {
+        if !matches!(seen, Seen::Present(_)) {
+            self.terms.memory.keep_below(&path);
+        }
+        Entry { path, seen }
+    }
+}
+
+/// All names in a folder as a task, if there are any.
+fn all_of(folder: Folder) -> Option<Task> {
+    let all = 0..folder.names.len();
+    (!all.is_empty()).then(|| Task::Names(Arc::new(folder), all))
+}
+
+/// Whether what was there is not there any more, or a link has taken its place.
+fn is_away(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+}
