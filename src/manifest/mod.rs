@@ -23,6 +23,9 @@ mod held;
 mod history;
 mod mounts;
 mod open;
+#[cfg(test)]
+mod range_tests;
+mod ranges;
 mod reader;
 mod replace;
 mod root_mounts;
@@ -30,6 +33,7 @@ mod schema;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use entries::{Bounds, Rows};
 pub use error::ManifestError;
