@@ -41,14 +41,14 @@ fn the_memory_of_a_first_run_does_not_grow_with_the_tree() {
     }
     // (folders, files in each): a few, more in the same shape, the same in one folder, and folders only.
     let mut peaks = Vec::new();
-    for (folders, files) in [(40, 100), (400, 100), (1, 40_000), (20_000, 1)] {
+    for (folders, files) in [(20, 50), (200, 50), (1, 12_000), (6_000, 1)] {
         let mirror = Mirror::new();
         many(&mirror, folders, files);
         let peak = peak(&mirror).expect("the run ends well");
         mirror.assert_in_step();
         peaks.push(peak);
     }
-    let most = peaks[0] + 12 * 1024;
+    let most = peaks[0] + 6 * 1024;
     assert!(peaks.iter().all(|peak| *peak < most), "KiB: {peaks:?}, but at most {most}");
 }
 

@@ -140,7 +140,7 @@ pub fn summary_text(report: &Report) -> String {
     for (count, what) in [
         (figures.created, "created"),
         (figures.copied, "copied"),
-        (report.tally.of(Verb::Move), "moved"),
+        (figures.moved, "moved"),
         (figures.linked, "linked"),
         (figures.mended, "metadata"),
         (figures.deleted, "deleted"),

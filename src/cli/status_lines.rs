@@ -47,7 +47,7 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
 /// Prints the last runs.
 pub fn print_runs(overview: &Overview) {
     output::print(format_args!(
-        "{:>6}  {:<7} {:<26} {:>9}  {:<11} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
+        "{:>6}  {:<7} {:<26} {:>9}  {:<11} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
         "run",
         "kind",
         "started",
@@ -55,6 +55,7 @@ pub fn print_runs(overview: &Overview) {
         "result",
         "created",
         "copied",
+        "moved",
         "linked",
         "metadata",
         "deleted",
@@ -67,13 +68,14 @@ pub fn print_runs(overview: &Overview) {
         let took = run.took_seconds().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.2} s"));
         let result = format!("{:<11}", result_word(run, overview));
         output::print(format_args!(
-            "{:>6}  {:<7} {:<26} {took:>9}  {} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
+            "{:>6}  {:<7} {:<26} {took:>9}  {} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
             run.id,
             run.kind,
             clock::readable(run.started),
             output::paint(&result, matches!(figures.result.as_str(), "ok")),
             figures.created,
             figures.copied,
+            figures.moved,
             figures.linked,
             figures.mended,
             figures.deleted,
@@ -198,6 +200,7 @@ fn run_value(run: &RunRow, overview: &Overview) -> Value {
         "exit_code": run.ended.map(|_| figures.exit_code),
         "create": figures.created,
         "copy": figures.copied,
+        "move": figures.moved,
         "link": figures.linked,
         "metadata": figures.mended,
         "delete": figures.deleted,

@@ -11,7 +11,7 @@ use super::renames::Renamed;
 use super::report::Tally;
 use crate::config::file::Durability;
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Shift};
 use crate::model::operation::End;
 use crate::model::{Done, EntryPath, Kind, Operation, Problem, Stat, Verb};
 use crate::monitor::Monitor;
@@ -56,7 +56,7 @@ pub fn carry_out<S: Store, R: Store>(
                 match shifter.swap((&renamed[one], &first), (&renamed[other], &second)) {
                     Ok(()) => {
                         relocations.swapped(one, other);
-                        ledger.swap(first, second);
+                        ledger.shifts.push(Shift::Swap(first, second));
                         ledger.dones.extend([one, other].map(|item| told(&renamed[item], started)));
                     }
                     Err(fault) => {
@@ -76,7 +76,9 @@ pub fn carry_out<S: Store, R: Store>(
         match result {
             Ok(name) => {
                 relocations.done(item, &name);
-                ledger.rows.push((rows, name.clone()));
+                if rows != name {
+                    ledger.shifts.push(Shift::Move(rows, name.clone()));
+                }
                 if name == to {
                     ledger.dones.push(told(&renamed[item], started));
                 }
@@ -90,7 +92,7 @@ pub fn carry_out<S: Store, R: Store>(
                 ));
             }
         }
-        if ledger.rows.len() >= TOGETHER {
+        if ledger.shifts.len() >= TOGETHER {
             ledger.close(writes, manifest, tally, monitor)?;
             ledger = Ledger::default();
             writes = begin(site)?;
@@ -103,17 +105,11 @@ pub fn carry_out<S: Store, R: Store>(
 /// Renames whose rows are still to follow.
 #[derive(Default)]
 struct Ledger {
-    rows: Vec<(EntryPath, EntryPath)>,
+    shifts: Vec<Shift>,
     dones: Vec<Done>,
 }
 
 impl Ledger {
-    /// The rows of two folders exchange their names; what stands between exists within the transaction only.
-    fn swap(&mut self, one: EntryPath, other: EntryPath) {
-        let between = EntryPath::from(".twinfold-0.tmp/");
-        self.rows.extend([(one.clone(), between.clone()), (other.clone(), one), (between, other)]);
-    }
-
     /// Makes the renames durable, then has the rows follow. Where the first fails they stay, which costs the
     /// next run a look.
     fn close<W: Writes>(
@@ -123,14 +119,14 @@ impl Ledger {
         tally: &mut Tally,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
-        if self.rows.is_empty() {
+        if self.shifts.is_empty() && self.dones.is_empty() {
             return Ok(());
         }
         if let Some(Err(fault)) = writes.map(Writes::make_durable) {
             tally.problem(Problem::replica(&EntryPath::root(), fault.action, &fault.error), monitor);
             return Ok(());
         }
-        manifest.relocate(&self.rows)?;
+        manifest.relocate(&self.shifts)?;
         tally.count(&self.dones, monitor);
         Ok(())
     }

@@ -122,6 +122,7 @@ impl Report {
             created: self.tally.of(Verb::Create),
             copied: self.tally.of(Verb::Copy),
             linked: self.tally.of(Verb::Link),
+            moved: self.tally.of(Verb::Move),
             mended: self.tally.of(Verb::Metadata),
             deleted: self.tally.of(Verb::Delete),
             adopted: self.tally.adopted,

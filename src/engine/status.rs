@@ -25,8 +25,8 @@ pub struct Overview {
     pub held: Option<HeldRow>,
 }
 
-/// So many runs are searched for the last complete one.
-const SEARCHED: u32 = 100;
+/// So many runs are searched for the last complete one: all that are remembered.
+const SEARCHED: u32 = 1000;
 
 /// Looks at a job, with its last `runs` runs. `None`: it has no manifest, so it has not run yet.
 pub fn overview(job: &Job, runs: u32) -> Result<Option<Overview>, Error> {

@@ -1,17 +1,17 @@
-//! The rows of the entries table: read in path order in key-range pieces, written in batches.
+//! The rows of the entries table, read in path order in key-range pieces.
 
 use super::error::{ManifestError, sqlite};
 use super::schema;
-use crate::model::{Change, Digest, EntryPath, Fingerprint, Kind, Record, Timestamp};
+use crate::model::{Digest, EntryPath, Fingerprint, Kind, Record, Timestamp};
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row};
 use std::path::Path;
 
-const COLUMNS: &str = "path, kind, size, mode, mtime, mtime_ns, ctime, inode, replica_mode, \
+pub(super) const COLUMNS: &str = "path, kind, size, mode, mtime, mtime_ns, ctime, inode, replica_mode, \
      replica_mtime, replica_mtime_ns, replica_ctime, replica_inode, md5, hashed, racy";
 
 /// Rows read at a time: enough to make the query's own cost small, little enough to hold.
-const PIECE: usize = 2048;
+pub(super) const PIECE: usize = 2048;
 
 /// Which rows to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Rows<'a> {
     /// Where the next piece begins; `None` at the end.
     next: Option<From>,
     piece: std::vec::IntoIter<Record>,
+    /// What kept rows that were handed over before from being there to be read; said first.
+    failed: Option<ManifestError>,
 }
 
 enum From {
@@ -39,12 +41,17 @@ enum From {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(connection: &'a Connection, file: &'a Path, bounds: Bounds) -> Self {
+    pub(super) fn new(
+        connection: &'a Connection,
+        file: &'a Path,
+        bounds: Bounds,
+        failed: Option<ManifestError>,
+    ) -> Self {
         let first = match &bounds {
             Bounds::All => EntryPath::root(),
             Bounds::Under(path) => path.clone(),
         };
-        Self { connection, file, bounds, next: Some(From::At(first)), piece: Vec::new().into_iter() }
+        Self { connection, file, bounds, next: Some(From::At(first)), piece: Vec::new().into_iter(), failed }
     }
 
     fn fetch(&mut self, from: &From) -> Result<Vec<Record>, ManifestError> {
@@ -71,6 +78,10 @@ impl<'a> Rows<'a> {
     }
 
     fn step(&mut self) -> Result<Option<Record>, ManifestError> {
+        if let Some(error) = self.failed.take() {
+            self.next = None;
+            return Err(error);
+        }
         if self.piece.as_slice().is_empty()
             && let Some(from) = self.next.take()
         {
@@ -109,6 +120,22 @@ pub(super) fn find(
     rows.next().transpose().map_err(failed())
 }
 
+/// The paths of the folders that had this inode in the source, in path order.
+pub(super) fn folders_of(
+    connection: &Connection,
+    file: &Path,
+    inode: u64,
+) -> Result<Vec<EntryPath>, ManifestError> {
+    let failed = || sqlite("read", file);
+    // In these very words the partial index answers; without it, in an older manifest, a scan does.
+    let sql = "SELECT path FROM entries WHERE inode = ?1 AND kind = 1 ORDER BY path";
+    let mut query = connection.prepare_cached(sql).map_err(failed())?;
+    let rows = query
+        .query_map([inode.cast_signed()], |row| Ok(EntryPath::from_bytes(row.get::<_, Vec<u8>>(0)?)))
+        .map_err(failed())?;
+    rows.collect::<Result<_, _>>().map_err(failed())
+}
+
 /// Whether there is any row.
 pub(super) fn any(connection: &Connection, file: &Path) -> Result<bool, ManifestError> {
     connection
@@ -123,52 +150,6 @@ pub(super) fn switches(connection: &Connection, file: &Path) -> Result<Option<St
         return Ok(None);
     }
     connection.query_row("SELECT preserve FROM job", [], |row| row.get(0)).map_err(sqlite("read", file))
-}
-
-/// Writes changes; the caller has the transaction.
-pub(super) fn write(
-    connection: &Connection,
-    file: &Path,
-    changes: impl IntoIterator<Item = Change>,
-) -> Result<(), ManifestError> {
-    let failed = || sqlite("write to", file);
-    let sql = format!(
-        "INSERT OR REPLACE INTO entries ({COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
-    );
-    let mut put = connection.prepare_cached(&sql).map_err(failed())?;
-    let mut forget = connection.prepare_cached("DELETE FROM entries WHERE path = ?1").map_err(failed())?;
-    for change in changes {
-        match change {
-            Change::Put(record) => insert(&mut put, &record).map_err(failed())?,
-            Change::Forget(path) => drop(forget.execute([path.as_bytes()]).map_err(failed())?),
-        }
-    }
-    Ok(())
-}
-
-fn insert(put: &mut rusqlite::CachedStatement<'_>, record: &Record) -> rusqlite::Result<()> {
-    let (source, replica) = (&record.source, &record.replica);
-    let same_time = source.mtime == replica.mtime;
-    put.execute(params![
-        record.path.as_bytes(),
-        source.kind.code(),
-        source.size.cast_signed(),
-        source.mode,
-        source.mtime.seconds,
-        source.mtime.nanos,
-        source.ctime.as_nanos(),
-        source.inode.cast_signed(),
-        (source.mode != replica.mode).then_some(replica.mode),
-        (!same_time).then_some(replica.mtime.seconds),
-        (!same_time).then_some(replica.mtime.nanos),
-        replica.ctime.as_nanos(),
-        replica.inode.cast_signed(),
-        record.digest.as_ref().map(|digest| digest.0.as_slice()),
-        record.hashed.map(|when| when.seconds),
-        record.racy,
-    ])?;
-    Ok(())
 }
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {

@@ -1,5 +1,6 @@
 //! What can go wrong with a manifest as a whole.
 
+use crate::model::EntryPath;
 use rusqlite::ffi::ErrorCode;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,18 @@ pub enum ManifestError {
         source_root: String,
         /// The replica root in it, escaped.
         replica_root: String,
+    },
+    /// The rows of a folder cannot get another's prefix.
+    #[error("cannot rename {from} to {to} in the manifest {path}: {cause}", path = path.display())]
+    Range {
+        /// The manifest's file.
+        path: PathBuf,
+        /// The folder whose rows were to be renamed.
+        from: EntryPath,
+        /// What it was to be called.
+        to: EntryPath,
+        /// Why not.
+        cause: &'static str,
     },
     /// There is none yet.
     #[error("there is no manifest {path} yet; run twinfold sync first", path = path.display())]

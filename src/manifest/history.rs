@@ -44,6 +44,8 @@ pub struct RunFigures {
     pub copied: u64,
     /// Names made further names of an inode.
     pub linked: u64,
+    /// Entries renamed; a folder with all in it counts as one.
+    pub moved: u64,
     /// Metadata operations.
     pub mended: u64,
     /// Entries deleted.
@@ -164,7 +166,7 @@ fn write_figures(
     connection.execute(
         "UPDATE runs SET ended = ?2, result = ?3, exit_code = ?4, entries = ?5, entry_bytes = ?6, \
          created = ?7, copied = ?8, mended = ?9, deleted = ?10, adopted = ?11, bytes = ?12, \
-         problems = ?13, held = ?14, message = ?15, linked = ?16 WHERE id = ?1",
+         problems = ?13, held = ?14, message = ?15, linked = ?16, moved = ?17 WHERE id = ?1",
         params![
             id,
             now.as_nanos(),
@@ -182,6 +184,7 @@ fn write_figures(
             figures.held.cast_signed(),
             figures.message,
             figures.linked.cast_signed(),
+            figures.moved.cast_signed(),
         ],
     )?;
     Ok(())
@@ -226,10 +229,13 @@ pub(super) fn side_from_code(code: u8) -> Side {
 pub(super) fn runs(connection: &Connection, file: &Path, count: u32) -> Result<Vec<RunRow>, ManifestError> {
     let failed = || sqlite("read", file);
     // One that is only looked into is not upgraded.
-    let linked = if schema::version(connection, file)? < schema::LINKS { "0" } else { "linked" };
+    let version = schema::version(connection, file)?;
+    let linked = if version < schema::LINKS { "0" } else { "linked" };
+    let moved = if version < schema::MOVES { "0" } else { "moved" };
     let sql = format!(
         "SELECT id, kind, started, ended, result, exit_code, entries, entry_bytes, created, copied, \
-         mended, deleted, adopted, bytes, problems, held, message, {linked} FROM runs ORDER BY id DESC LIMIT ?1"
+         mended, deleted, adopted, bytes, problems, held, message, {linked}, {moved} \
+         FROM runs ORDER BY id DESC LIMIT ?1"
     );
     let mut query = connection.prepare(&sql).map_err(failed())?;
     let rows = query.query_map([count], decode_run).map_err(failed())?;
@@ -258,6 +264,7 @@ fn decode_run(row: &Row<'_>) -> rusqlite::Result<RunRow> {
             held: count(15)?,
             message: row.get(16)?,
             linked: count(17)?,
+            moved: count(18)?,
         },
     })
 }

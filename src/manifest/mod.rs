@@ -23,20 +23,24 @@ mod held;
 mod history;
 mod mounts;
 mod open;
+#[cfg(test)]
+mod range_tests;
+mod ranges;
 mod reader;
-mod relocation;
 mod replace;
 mod root_mounts;
 mod schema;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use entries::{Bounds, Rows};
 pub use error::ManifestError;
 pub use held::{Approval, HeldRow, Holding, approve};
 pub use history::{RunFigures, RunKind, RunRow};
 pub use open::{JobRoots, Manifest, Opened};
+pub use ranges::Shift;
 pub use reader::{ProblemRow, Reader};
 pub use replace::Fresh;
 pub use succession::Salvage;

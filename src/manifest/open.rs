@@ -5,9 +5,10 @@ use super::error::{ManifestError, sqlite};
 use super::file::{self, Header};
 use super::history::{self, RunRow};
 use super::schema;
+use super::write::Waiting;
 use crate::lock::RunLock;
 use crate::model::escape::escaped;
-use crate::model::{Change, Timestamp};
+use crate::model::{EntryPath, Record, Timestamp};
 use rusqlite::{Connection, OpenFlags, params};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub struct JobRoots {
 pub struct Manifest {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
+    pub(super) waiting: Waiting,
 }
 
 /// A manifest and how it came to be open.
@@ -43,6 +45,9 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// The log is cut back to this many bytes after a checkpoint.
 const JOURNAL_SIZE_LIMIT: i64 = 8 << 20;
+
+/// Pages that SQLite keeps, in KiB: rows are read and written in path order, so that more is of no use.
+const CACHE_KIB: i64 = 2048;
 
 impl Manifest {
     /// Opens the manifest at `path`, creating it if there is none. The lock is the right to write.
@@ -75,20 +80,26 @@ impl Manifest {
 
     /// Whether it has any row: after one run that went well it has at least the root's.
     pub fn knows_entries(&self) -> Result<bool, ManifestError> {
+        self.flush()?;
         entries::any(&self.connection, &self.path)
     }
 
     /// The rows within `bounds`, in path order.
     pub fn rows(&self, bounds: Bounds) -> Rows<'_> {
-        Rows::new(&self.connection, &self.path, bounds)
+        Rows::new(&self.connection, &self.path, bounds, self.flush().err())
     }
 
     /// The row of one path.
-    pub fn find(
-        &self,
-        path: &crate::model::EntryPath,
-    ) -> Result<Option<crate::model::Record>, ManifestError> {
+    pub fn find(&self, path: &EntryPath) -> Result<Option<Record>, ManifestError> {
+        self.flush()?;
         entries::find(&self.connection, &self.path, path)
+    }
+
+    /// The folders whose rows have this inode of the source, in path order: more than one where one of them
+    /// is gone and its inode was given to another.
+    pub fn find_folder_by_inode(&self, inode: u64) -> Result<Vec<EntryPath>, ManifestError> {
+        self.flush()?;
+        entries::folders_of(&self.connection, &self.path, inode)
     }
 
     /// The last `count` runs, newest first.
@@ -110,19 +121,12 @@ impl Manifest {
         })
     }
 
-    /// Writes a batch of changes in one transaction.
-    pub fn apply(&self, changes: Vec<Change>) -> Result<(), ManifestError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.transaction(|connection| entries::write(connection, &self.path, changes))
-    }
-
-    /// Runs `work` in one transaction, undone if it fails.
+    /// Runs `work` in one transaction, undone if it fails. What waits to be written is written before.
     pub(super) fn transaction<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, ManifestError>,
     ) -> Result<T, ManifestError> {
+        self.flush()?;
         let failed = || sqlite("write to", &self.path);
         let transaction = self.connection.unchecked_transaction().map_err(failed())?;
         let value = work(&transaction)?;
@@ -182,7 +186,10 @@ fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
     connection.pragma_update(None, "journal_mode", "wal").map_err(failed())?;
     connection.pragma_update(None, "synchronous", "normal").map_err(failed())?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT).map_err(failed())?;
-    Ok(Manifest { connection, path: path.to_owned() })
+    // What holds rows aside holds few; without this it might need a temporary folder that can be written.
+    connection.pragma_update(None, "temp_store", "memory").map_err(failed())?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed())?;
+    Ok(Manifest { connection, path: path.to_owned(), waiting: Waiting::default() })
 }
 
 /// Refuses a manifest of another pair of roots, before anything is written to it.

@@ -98,12 +98,17 @@ impl Reader {
 
     /// The rows within `bounds`, in path order.
     pub fn rows(&self, bounds: Bounds) -> Rows<'_> {
-        Rows::new(&self.connection, &self.path, bounds)
+        Rows::new(&self.connection, &self.path, bounds, None)
     }
 
     /// The row of one path.
     pub fn find(&self, path: &EntryPath) -> Result<Option<Record>, ManifestError> {
         entries::find(&self.connection, &self.path, path)
+    }
+
+    /// The folders whose rows have this inode of the source; see [`super::Manifest::find_folder_by_inode`].
+    pub fn find_folder_by_inode(&self, inode: u64) -> Result<Vec<EntryPath>, ManifestError> {
+        entries::folders_of(&self.connection, &self.path, inode)
     }
 
     /// The last `count` runs, newest first.

@@ -1,10 +1,10 @@
 //! A whole new set of rows, made beside the old one and put in its place in one transaction.
 
-use super::entries;
 use super::error::{ManifestError, sqlite};
 use super::file;
 use super::open::Manifest;
 use super::schema;
+use super::write;
 use crate::model::Change;
 use rusqlite::{Connection, OpenFlags};
 use std::os::unix::ffi::OsStrExt;
@@ -40,7 +40,7 @@ impl Fresh {
     pub fn add(&self, rows: Vec<Change>) -> Result<(), ManifestError> {
         let failed = || sqlite("write to", &self.path);
         self.connection.execute_batch("BEGIN").map_err(failed())?;
-        entries::write(&self.connection, &self.path, rows)?;
+        write::write(&self.connection, &self.path, rows)?;
         self.connection.execute_batch("COMMIT").map_err(failed())
     }
 

@@ -8,12 +8,13 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
     include_str!("../../migrations/0004_source_mounts.sql"),
     include_str!("../../migrations/0005_successor.sql"),
+    include_str!("../../migrations/0006_moves.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.
@@ -24,6 +25,9 @@ pub(super) const GATES: i64 = 3;
 
 /// The first schema that says whether a damaged manifest went before.
 pub(super) const SUCCESSION: i64 = 5;
+
+/// The first schema that counts renames and finds folders by their inode.
+pub(super) const MOVES: i64 = 6;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;

@@ -6,23 +6,23 @@ use crate::model::{Change, Digest, EntryPath, Fingerprint, Kind, Record, Timesta
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
-struct Fixture {
+pub(super) struct Fixture {
     dir: tempfile::TempDir,
     lock: RunLock,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let lock = RunLock::acquire(&dir.path().join("m.db"), "now").unwrap();
         Self { dir, lock }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join("m.db")
     }
 
-    fn open(&self) -> Result<Opened, ManifestError> {
+    pub(super) fn open(&self) -> Result<Opened, ManifestError> {
         Manifest::open(&self.lock, &self.path(), &roots("/s"), Timestamp::new(1, 0), "T")
     }
 
@@ -79,7 +79,7 @@ proptest! {
     }
 }
 
-fn plain(path: &str) -> Record {
+pub(super) fn plain(path: &str) -> Record {
     let zero = Timestamp::default();
     let fingerprint = Fingerprint { kind: Kind::File, mode: 0, size: 0, mtime: zero, ctime: zero, inode: 1 };
     let path = EntryPath::from(path);

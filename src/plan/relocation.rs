@@ -353,7 +353,7 @@ mod tests {
             let before = place(&parents, &|number| format!("n{number}"));
             // New names collide with old ones of other folders, but not with each other.
             let after = place(&news, &|number| format!("n{}", (number + usize::from(names[number] == "a")) % 7));
-            let unique: std::collections::BTreeSet<_> = after.iter().collect();
+            let unique: BTreeSet<_> = after.iter().collect();
             prop_assume!(unique.len() == count);
             let mut tree: BTreeMap<EntryPath, u32> = BTreeMap::new();
             for (number, place) in before.iter().enumerate() {

@@ -170,14 +170,13 @@ fn bring_over<'p, S: Store, R: Store>(
                 continue;
             }
             while window.is_full() {
-                if let Some(outcomes) = window.next() {
-                    take(outcomes)?;
-                }
+                // Where none came for a while, what was recorded before is not to wait any longer.
+                take(window.next_within(Manifest::PATIENCE).unwrap_or_default())?;
             }
             window.submit(move || (batch, batch::carry_out(site, batch, firsts)));
         }
-        while let Some(outcomes) = window.next() {
-            take(outcomes)?;
+        while !window.is_idle() {
+            take(window.next_within(Manifest::PATIENCE).unwrap_or_default())?;
         }
         Ok(())
     })?;
@@ -185,7 +184,7 @@ fn bring_over<'p, S: Store, R: Store>(
     Ok(left)
 }
 
-/// Records what is now true, in one transaction, and tells who watches.
+/// Has recorded what is now true, together with what follows soon, and tells who watches.
 pub fn settle(
     dones: Vec<Done>,
     manifest: &Manifest,
@@ -200,7 +199,7 @@ pub fn settle(
             End::Vanished | End::Failed(_) | End::Full(_) | End::Skipped => None,
         })
         .collect();
-    Ok(manifest.apply(changes)?)
+    Ok(manifest.apply_soon(changes)?)
 }
 
 /// When a batch ends: by count, by bytes, and large files alone.

@@ -1,0 +1,145 @@
+//! Rows on their way into the entries table: collected, and written together.
+//!
+//! A commit costs as much as the writing of a hundred rows, and batches come in by a few dozen rows. So what
+//! is handed over with [`Manifest::apply_soon`] waits for more. A kill takes what waits, never more than
+//! [`TOGETHER`] rows: the next run finds the entries done and adopts them. The manifest lags, as it may.
+
+use super::entries::COLUMNS;
+use super::error::{ManifestError, sqlite};
+use super::open::Manifest;
+use crate::model::{Change, Record};
+use rusqlite::types::ToSql;
+use rusqlite::{CachedStatement, Connection};
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// So many rows are written at once, however soon they came together.
+const TOGETHER: usize = 1024;
+
+/// Rows of one statement: within one, SQLite knows where the last row went, and appends without a search.
+const GROUP: usize = 16;
+
+/// Columns of a row.
+const VALUES: usize = 16;
+
+/// Changes that wait for others.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    changes: RefCell<Vec<Change>>,
+    since: RefCell<Option<Instant>>,
+}
+
+impl Manifest {
+    /// So long a change waits for others, as long as somebody calls [`Manifest::apply_soon`].
+    pub const PATIENCE: Duration = Duration::from_millis(100);
+
+    /// Writes a batch of changes in one transaction, with those that wait.
+    pub fn apply(&self, changes: Vec<Change>) -> Result<(), ManifestError> {
+        self.waiting.changes.borrow_mut().extend(changes);
+        self.flush()
+    }
+
+    /// Takes changes that are written when enough of them are together or the first has waited for
+    /// [`Manifest::PATIENCE`], whichever a call like this finds first, so that who waits for more calls it with
+    /// none now and then; also before anything else is written or rows are read through this manifest.
+    pub fn apply_soon(&self, changes: Vec<Change>) -> Result<(), ManifestError> {
+        let waiting = &self.waiting;
+        waiting.changes.borrow_mut().extend(changes);
+        let count = waiting.changes.borrow().len();
+        if count == 0 {
+            return Ok(());
+        }
+        let since = *waiting.since.borrow_mut().get_or_insert_with(Instant::now);
+        if count >= TOGETHER || since.elapsed() >= Self::PATIENCE { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what waits, in a transaction of its own.
+    pub(super) fn flush(&self) -> Result<(), ManifestError> {
+        self.waiting.since.take();
+        let changes = self.waiting.changes.take();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let failed = || sqlite("write to", &self.path);
+        let transaction = self.connection.unchecked_transaction().map_err(failed())?;
+        write(&transaction, &self.path, changes)?;
+        transaction.commit().map_err(failed())
+    }
+}
+
+/// Writes changes; the caller has the transaction.
+pub(super) fn write(
+    connection: &Connection,
+    file: &Path,
+    changes: impl IntoIterator<Item = Change>,
+) -> Result<(), ManifestError> {
+    let failed = || sqlite("write to", file);
+    let mut forget = connection.prepare_cached("DELETE FROM entries WHERE path = ?1").map_err(failed())?;
+    let mut one = connection.prepare_cached(&insert(1)).map_err(failed())?;
+    let mut group = connection.prepare_cached(&insert(GROUP)).map_err(failed())?;
+    let mut puts: Vec<Record> = Vec::with_capacity(GROUP);
+    for change in changes {
+        match change {
+            Change::Put(record) => {
+                puts.push(record);
+                if puts.len() == GROUP {
+                    put(&mut group, &puts).map_err(failed())?;
+                    puts.clear();
+                }
+            }
+            Change::Forget(path) => {
+                // In their order: the last word on a path counts.
+                put_each(&mut one, &puts).map_err(failed())?;
+                puts.clear();
+                forget.execute([path.as_bytes()]).map_err(failed())?;
+            }
+        }
+    }
+    put_each(&mut one, &puts).map_err(failed())
+}
+
+/// The statement that writes so many rows.
+fn insert(rows: usize) -> String {
+    let row = format!("({})", ["?"; VALUES].join(", "));
+    format!("INSERT OR REPLACE INTO entries ({COLUMNS}) VALUES {}", vec![row; rows].join(", "))
+}
+
+fn put_each(one: &mut CachedStatement<'_>, records: &[Record]) -> rusqlite::Result<()> {
+    records.iter().try_for_each(|record| put(one, std::slice::from_ref(record)))
+}
+
+/// Writes as many rows as the statement takes.
+fn put(statement: &mut CachedStatement<'_>, records: &[Record]) -> rusqlite::Result<()> {
+    for (number, record) in records.iter().enumerate() {
+        bind(statement, number * VALUES, record)?;
+    }
+    statement.raw_execute().map(drop)
+}
+
+fn bind(statement: &mut CachedStatement<'_>, before: usize, record: &Record) -> rusqlite::Result<()> {
+    let (source, replica) = (&record.source, &record.replica);
+    let same_time = source.mtime == replica.mtime;
+    let values: [&dyn ToSql; VALUES] = [
+        &record.path.as_bytes(),
+        &source.kind.code(),
+        &source.size.cast_signed(),
+        &source.mode,
+        &source.mtime.seconds,
+        &source.mtime.nanos,
+        &source.ctime.as_nanos(),
+        &source.inode.cast_signed(),
+        &(source.mode != replica.mode).then_some(replica.mode),
+        &(!same_time).then_some(replica.mtime.seconds),
+        &(!same_time).then_some(replica.mtime.nanos),
+        &replica.ctime.as_nanos(),
+        &replica.inode.cast_signed(),
+        &record.digest.as_ref().map(|digest| digest.0.as_slice()),
+        &record.hashed.map(|when| when.seconds),
+        &record.racy,
+    ];
+    for (number, value) in values.into_iter().enumerate() {
+        statement.raw_bind_parameter(before + number + 1, value)?;
+    }
+    Ok(())
+}
