@@ -25,8 +25,11 @@ impl Fixture {
         let fixture = Self { dir: tempfile::tempdir().unwrap() };
         fixture.with(|manifest| {
             let rows: Vec<Change> = (0..ENTRIES).map(|number| Change::Put(row(number, 0))).collect();
-            for batch in rows.chunks(64) {
-                manifest.apply_soon(batch.to_vec()).unwrap();
+            // Two workers end their batches in no order.
+            for pair in rows.chunks(128) {
+                for batch in pair.chunks(64).rev() {
+                    manifest.apply_soon(batch.to_vec()).unwrap();
+                }
             }
             manifest.apply(Vec::new()).unwrap();
         });

@@ -175,6 +175,24 @@ fn what_waits_to_be_written_is_read_moved_and_survives_a_refusal() {
 }
 
 #[test]
+fn the_last_word_on_a_path_counts_among_what_waits() {
+    let fixture = Fixture::new();
+    let manifest = fixture.open().unwrap().manifest;
+    let of_size = |path: &str, size: u64| {
+        let source = Fingerprint { size, ..plain(path).source };
+        Record { source, replica: source, ..plain(path) }
+    };
+    for (number, size) in (0..40).zip(1..) {
+        let name = format!("{:02}", 39 - number);
+        manifest.apply_soon(vec![Change::Put(plain(&name)), Change::Forget(name.as_str().into())]).unwrap();
+        manifest.apply_soon(vec![Change::Put(plain(&name)), Change::Put(of_size(&name, size))]).unwrap();
+        manifest.apply_soon(vec![Change::Put(plain("x")), Change::Forget("x".into())]).unwrap();
+    }
+    let sizes: Vec<u64> = read(&manifest).values().map(|record| record.source.size).collect();
+    assert_eq!(sizes, (1..=40).rev().collect::<Vec<u64>>());
+}
+
+#[test]
 fn what_waits_is_written_when_enough_is_together_when_it_waited_long_and_when_a_run_ends() {
     let fixture = Fixture::new();
     let manifest = fixture.open().unwrap().manifest;

@@ -1,13 +1,13 @@
 //! Rows on their way into the entries table: collected, and written together.
 //!
-//! A commit costs as much as the writing of a hundred rows, and batches come in by a few dozen rows. So what
-//! is handed over with [`Manifest::apply_soon`] waits for more. A kill takes what waits, never more than
+//! A commit costs as much as the writing of many rows, and batches come in by a few dozen rows. So what is
+//! handed over with [`Manifest::apply_soon`] waits for more. A kill takes what waits, never more than
 //! [`TOGETHER`] rows: the next run finds the entries done and adopts them. The manifest lags, as it may.
 
 use super::entries::COLUMNS;
 use super::error::{ManifestError, sqlite};
 use super::open::Manifest;
-use crate::model::{Change, Record};
+use crate::model::{Change, EntryPath, Record};
 use rusqlite::types::ToSql;
 use rusqlite::{CachedStatement, Connection};
 use std::cell::RefCell;
@@ -57,14 +57,24 @@ impl Manifest {
     /// Writes what waits, in a transaction of its own.
     pub(super) fn flush(&self) -> Result<(), ManifestError> {
         self.waiting.since.take();
-        let changes = self.waiting.changes.take();
+        let mut changes = self.waiting.changes.take();
         if changes.is_empty() {
             return Ok(());
         }
+        // Batches come in as workers end them; pages that are filled in order are full. Changes of one path
+        // stay in their order: the sort is stable.
+        changes.sort_by(|one, other| path(one).cmp(path(other)));
         let failed = || sqlite("write to", &self.path);
         let transaction = self.connection.unchecked_transaction().map_err(failed())?;
         write(&transaction, &self.path, changes)?;
         transaction.commit().map_err(failed())
+    }
+}
+
+fn path(change: &Change) -> &EntryPath {
+    match change {
+        Change::Put(record) => &record.path,
+        Change::Forget(path) => path,
     }
 }
 
