@@ -27,7 +27,7 @@ const NAMES_AHEAD: usize = 32 << 10;
 const SLICE: Duration = Duration::from_micros(400);
 
 /// Names in one piece of work, at least and at most.
-const PIECE: (usize, usize) = (4, 512);
+const PIECE: (usize, usize) = (8, 512);
 
 /// What the threads of a walk share.
 pub(super) struct Ahead<'a> {
@@ -132,10 +132,18 @@ impl<'a> Ahead<'a> {
         given
     }
 
-    /// Whether there is work for more helpers than there are.
-    pub(super) fn wants_help(&self) -> bool {
+    /// How many helpers there is work for besides those that there are: all that can be had where it is slow.
+    pub(super) fn wanted_helpers(&self) -> usize {
         let mut state = self.lock();
-        state.idle == 0 && self.may_help(&mut state)
+        let wanted = state.idle == 0 && self.may_help(&mut state);
+        let slow = u128::from(state.nanos_per_name) * PIECE.0 as u128 >= SLICE.as_nanos();
+        if !wanted {
+            0
+        } else if slow {
+            usize::MAX
+        } else {
+            1
+        }
     }
 
     /// Works ahead until the walk is closed.

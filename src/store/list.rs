@@ -28,6 +28,16 @@ impl Listing {
         }
         self.names.push(name, kind == FileType::Directory)
     }
+
+    /// The same as a file system lists it that tells no kinds.
+    #[cfg(test)]
+    pub(super) fn without_kinds(&self) -> Self {
+        let mut untold = Self::default();
+        for number in 0..self.names.len() {
+            untold.push(self.names.name(number), FileType::Unknown).unwrap();
+        }
+        untold
+    }
 }
 
 /// How often a listing that a signal interrupts before its first name is begun again.

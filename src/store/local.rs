@@ -67,6 +67,8 @@ impl LocalStore {
             alive: NamesAlive::default(),
             #[cfg(test)]
             before_step: None,
+            #[cfg(test)]
+            untold: false,
         };
         walk(&terms, threads, body)
     }

@@ -25,6 +25,9 @@ const UNMOUNTED: &str = "what was mounted here is gone, so its replica is left a
 /// So many entries are made in one go.
 const ENTRIES: usize = 512;
 
+/// So many names are not handed to others if their folder is at hand.
+const FEW: usize = 16;
+
 /// How much is done in one go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -57,6 +60,9 @@ pub(super) struct Terms<'a> {
     /// What a test has happen before each step.
     #[cfg(test)]
     pub(super) before_step: Option<&'a (dyn Fn(&Task) + Sync)>,
+    /// A test has listings tell no kinds.
+    #[cfg(test)]
+    pub(super) untold: bool,
 }
 
 /// One thread's means to do parts of a walk. It holds at most one folder open from one to the next.
@@ -95,7 +101,7 @@ impl<'a> Scanner<'a> {
         let mut left: Pieces = vec![Piece::Work(task)];
         let mut held = 0;
         while let Some(piece) = left.pop() {
-            match piece {
+            let task = match piece {
                 Piece::Ready(_, more) => {
                     held -= more.len();
                     if entries.is_empty() {
@@ -105,25 +111,29 @@ impl<'a> Scanner<'a> {
                     }
                     continue;
                 }
-                Piece::Work(task) => {
-                    let first = left.len();
-                    names += self.step(task, pace.names, held >= pace.room, &mut left);
-                    left[first..].reverse();
-                    held += left[first..].iter().map(Piece::items).sum::<usize>();
-                }
-            }
-            let tired = entries.len() >= ENTRIES || pace.time.is_some_and(|time| began.elapsed() >= time);
-            if tired || self.terms.cancel.requested() {
-                while let Some(Piece::Ready(_, more)) = left.pop_if(|piece| piece.items() > 0) {
-                    entries.extend(more);
-                }
+                Piece::Work(task) => task,
+            };
+            let late = || pace.time.is_some_and(|time| began.elapsed() >= time);
+            let enough = entries.len() >= ENTRIES || (late() && !self.has_little_left(&task));
+            if names > 0 && (enough || self.terms.cancel.requested()) {
+                left.push(Piece::Work(task));
                 break;
             }
+            let first = left.len();
+            names += self.step(task, pace.names, held >= pace.room, &mut left);
+            left[first..].reverse();
+            held += left[first..].iter().map(Piece::items).sum::<usize>();
         }
         left.reverse();
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let nanos_per_name = nanos.checked_div(names as u64);
         Outcome { entries, rest: left, nanos_per_name }
+    }
+
+    /// Whether these are the last few names of the folder at hand: others would have to open it.
+    fn has_little_left(&self, next: &Task) -> bool {
+        let (Some((held, _)), Task::Names(folder, range)) = (&self.at_hand, next) else { return false };
+        Arc::ptr_eq(held, &folder.place) && range.len() <= FEW
     }
 
     /// Does the first bit of a task, and adds to `next`, in order, what came of it and what is left. With
@@ -196,6 +206,8 @@ impl<'a> Scanner<'a> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Seen::Vanished),
             Err(error) => return Ok(Seen::Unlisted(stat, error.to_string())),
         };
+        #[cfg(test)]
+        let listing = if self.terms.untold { listing.without_kinds() } else { listing };
         if mounted && !path.is_root() {
             self.terms.memory.note(path);
         } else if self.terms.memory.knows(path) {

@@ -197,7 +197,10 @@ impl Work for Task {
 
     fn split(self, names: usize) -> (Self, Option<Self>) {
         let cut = |range: Range<usize>, length: usize| {
-            let middle = range.end.min(range.start.saturating_add(length.max(1)));
+            let length = length.max(1);
+            // A rest that is smaller is not worth a part of its own.
+            let whole = range.len() < length.saturating_mul(2);
+            let middle = if whole { range.end } else { range.start + length };
             (range.start..middle, (middle < range.end).then_some(middle..range.end))
         };
         match self {

@@ -47,17 +47,19 @@ pub(super) fn walk<T>(terms: &Terms<'_>, threads: usize, body: impl FnOnce(&mut 
 }
 
 impl Walk<'_, '_> {
-    /// Starts another helper if there is work for it.
+    /// Starts more helpers if there is work for them.
     fn enlist(&mut self) {
-        if self.helpers == self.most || !self.ahead.wants_help() {
+        if self.helpers == self.most {
             return;
         }
-        let (ahead, terms) = (self.ahead, self.terms.clone());
-        let helper = Builder::new().name("look-ahead".to_owned());
-        match helper.spawn_scoped(self.scope, move || ahead.help(terms)) {
-            Ok(_) => self.helpers += 1,
-            // Those that there are must do.
-            Err(_) => self.most = self.helpers,
+        for _ in 0..self.ahead.wanted_helpers().min(self.most - self.helpers) {
+            let (ahead, terms) = (self.ahead, self.terms.clone());
+            let helper = Builder::new().name("look-ahead".to_owned());
+            match helper.spawn_scoped(self.scope, move || ahead.help(terms)) {
+                Ok(_) => self.helpers += 1,
+                // Those that there are must do.
+                Err(_) => self.most = self.helpers,
+            }
         }
     }
 }

@@ -23,7 +23,23 @@ use std::time::Duration;
 
 type Step<'a> = Option<&'a (dyn Fn(&Task) + Sync)>;
 
-/// Walks `root` and gives `body` its entries, with something happening before each step.
+/// Walks `root` and gives `body` its entries, with something happening before each step. The file system
+/// tells kinds (or not: `untold`).
+fn walk_of<T>(
+    root: &Path,
+    threads: usize,
+    cancel: &Cancel,
+    before_step: Step<'_>,
+    untold: bool,
+    body: impl FnOnce(&mut Walk<'_, '_>) -> T,
+) -> T {
+    let root = File::open(root).unwrap();
+    let (memory, alive) = (MountMemory::default(), NamesAlive::default());
+    let (root, mounts) = (root.as_fd(), Mounts::Cross);
+    let terms = Terms { root, mounts, memory: &memory, cancel, alive, before_step, untold };
+    walk(&terms, threads, body)
+}
+
 fn walk_with<T>(
     root: &Path,
     threads: usize,
@@ -31,11 +47,12 @@ fn walk_with<T>(
     before_step: Step<'_>,
     body: impl FnOnce(&mut Walk<'_, '_>) -> T,
 ) -> T {
-    let root = File::open(root).unwrap();
-    let (memory, alive) = (MountMemory::default(), NamesAlive::default());
-    let (root, mounts) = (root.as_fd(), Mounts::Cross);
-    let terms = Terms { root, mounts, memory: &memory, cancel, alive, before_step };
-    walk(&terms, threads, body)
+    walk_of(root, threads, cancel, before_step, false, body)
+}
+
+/// The same where listings tell no kinds.
+fn all_untold(root: &Path, threads: usize, before_step: Step<'_>) -> Vec<Entry> {
+    walk_of(root, threads, &Cancel::new(), before_step, true, |walk| walk.collect())
 }
 
 fn all(root: &Path, threads: usize, before_step: Step<'_>) -> Vec<Entry> {
@@ -102,6 +119,7 @@ proptest! {
         };
         prop_assert_eq!(brief(&all(dir.path(), threads, Some(&jitter))), expected(dir.path()));
         prop_assert_eq!(all(dir.path(), threads, None), all(dir.path(), 1, None));
+        prop_assert_eq!(brief(&all_untold(dir.path(), threads, Some(&jitter))), expected(dir.path()));
     }
 }
 
@@ -123,6 +141,29 @@ fn a_folder_of_many_names_is_looked_at_by_all_threads_and_stays_in_order() {
     };
     assert_eq!(brief(&all(dir.path(), 4, Some(&slow))), expected(dir.path()));
     assert_eq!(threads.into_inner().unwrap().len(), 4);
+}
+
+#[test]
+fn kinds_that_the_file_system_does_not_tell_are_found_by_one_look_at_each_name() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), &(0..700).map(|number| format!("{number:03}{}", ["", "d", ".x"][number % 3])).collect());
+    for threads in [1, 4] {
+        assert_eq!(brief(&all_untold(dir.path(), threads, None)), expected(dir.path()));
+    }
+    let gone = dir.path().join("000");
+    let once = std::sync::Once::new();
+    let before = |task: &Task| {
+        if matches!(task, Task::Kinds(..)) {
+            once.call_once(|| fs::remove_file(&gone).unwrap());
+        }
+        if matches!(task, Task::Names(..)) {
+            // They were looked at: what becomes of them now does not show.
+            let _ = fs::remove_file(dir.path().join("003"));
+        }
+    };
+    let seen = brief(&all_untold(dir.path(), 1, Some(&before)));
+    let has = |name: &str| seen.iter().any(|(path, ..)| path == name.as_bytes());
+    assert_eq!((seen.len(), has("000"), has("003")), (700, false, true));
 }
 
 #[test]
