@@ -1,6 +1,7 @@
 //! The planner's questions on their way to the workers and back, while the join goes on.
 
-use super::content::{BATCH_BYTES, Comparison, SMALL};
+use super::content::{Comparison, is_large};
+use super::deal::{Deck, Most};
 use super::workers::Window;
 use crate::error::Error;
 use crate::model::{Change, Kind};
@@ -16,6 +17,11 @@ use std::collections::HashSet;
 /// A batch of questions with their answers.
 type Answers = (Vec<Question>, Vec<Knowledge>);
 
+/// Small contents are compared this many files and bytes at a time: enough to fill the lanes of the
+/// hash, little enough to be in the processor's cache still when they are hashed.
+const FILES_TOGETHER: usize = 256;
+const BYTES_TOGETHER: u64 = 2 << 20;
+
 /// Confirmed rows written in one transaction.
 const CONFIRMED_TOGETHER: usize = 1024;
 
@@ -24,9 +30,9 @@ pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
     planner: Planner<'e>,
     comparison: Option<&'scope Comparison<'e, LocalStore, LocalStore>>,
     window: &'i mut Window<'w, 'scope, Answers>,
-    batch_files: usize,
     questions: Vec<Question>,
     bytes: u64,
+    large: Deck<Question>,
     confirmed: Vec<Change>,
     adopted: u64,
     books: Books<'m>,
@@ -50,18 +56,18 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         planner: Planner<'e>,
         comparison: Option<&'scope Comparison<'e, LocalStore, LocalStore>>,
         window: &'i mut Window<'w, 'scope, Answers>,
-        batch_files: usize,
         books: Books<'m>,
         monitor: &'i dyn Monitor,
     ) -> Self {
         let (questions, confirmed) = (Vec::new(), Vec::new());
+        let large = Deck::new(window.workers(), Most::ANY);
         Self {
             planner,
             comparison,
             window,
-            batch_files,
             questions,
             bytes: 0,
+            large,
             confirmed,
             adopted: 0,
             books,
@@ -99,26 +105,33 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             Kind::File => source.fingerprint.size,
             _ => 0,
         });
-        if size > SMALL || self.bytes + size > BATCH_BYTES {
+        if is_large(&question) {
+            return self.large.add(size, *question).into_iter().try_for_each(|hand| self.submit(hand));
+        }
+        if self.bytes + size > BYTES_TOGETHER {
             self.flush()?;
         }
         self.bytes += size;
         self.questions.push(*question);
-        if size > SMALL || self.questions.len() >= self.batch_files {
+        if self.questions.len() >= FILES_TOGETHER {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let (Some(comparison), false) = (self.comparison, self.questions.is_empty()) else { return Ok(()) };
+        self.bytes = 0;
+        let questions = std::mem::take(&mut self.questions);
+        self.submit(questions)
+    }
+
+    fn submit(&mut self, questions: Vec<Question>) -> Result<(), Error> {
+        let (Some(comparison), false) = (self.comparison, questions.is_empty()) else { return Ok(()) };
         while self.window.is_full() {
             if let Some(answers) = self.window.next() {
                 self.learn(answers)?;
             }
         }
-        self.bytes = 0;
-        let questions = std::mem::take(&mut self.questions);
         self.window.submit(move || {
             let answers = comparison.answer(&questions);
             (questions, answers)
@@ -137,6 +150,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     /// Waits for all answers; returns the plan, what was counted, and how many rows were confirmed.
     pub fn finish(mut self) -> Result<(Plan, Census, u64), Error> {
         self.flush()?;
+        self.large.deal().into_iter().try_for_each(|hand| self.submit(hand))?;
         self.monitor.phase(Phase::Compare, None);
         while let Some(answers) = self.window.next() {
             self.learn(answers)?;

@@ -13,11 +13,16 @@ pub mod report;
 pub mod run;
 pub mod status;
 
+mod abreast;
+mod arena;
 mod content;
+mod deal;
 mod execute;
 mod holes;
 mod identity;
 mod inquiry;
+mod near;
 mod observe;
+mod pairs;
 mod recall;
 mod workers;

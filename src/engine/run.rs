@@ -22,6 +22,7 @@ use crate::plan::gate::{Approved, approve};
 use crate::plan::join::Join;
 use crate::plan::planner::{Census, Planner};
 use crate::store::local::LocalStore;
+use crate::transfer::clone::Clones;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
@@ -282,6 +283,7 @@ impl Scan<'_> {
             links_lost: Loss::default(),
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            clones: Clones::default(),
             grounds: OnceLock::new(),
             no_room_from: AtomicU64::new(u64::MAX),
         };
@@ -311,10 +313,8 @@ impl Scan<'_> {
             let replica = observe::walk(scope, Side::Replica, self.replica, self.cancel)?;
             let join = Join::new(source, replica, rows)?;
             workers.within(|window| {
-                let batch_files = self.job.settings.batch_files;
                 let planner = Planner::new(self.rules);
-                let mut inquiry =
-                    Inquiry::new(planner, comparison.as_ref(), window, batch_files, books, monitor);
+                let mut inquiry = Inquiry::new(planner, comparison.as_ref(), window, books, monitor);
                 let mut scanned = 0;
                 for joined in join {
                     inquiry.feed(joined?)?;

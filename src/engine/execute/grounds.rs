@@ -36,10 +36,9 @@ impl Grounds {
     /// RACE: a folder that somebody exchanges between its making and the look that follows is taken
     /// for the one that was made. Worst outcome: what goes into it can be read by whoever owns its
     /// parent in the replica.
-    pub(super) fn check<F: Folder>(&self, path: &EntryPath, folder: &F) -> Result<(), Fault> {
+    fn check(&self, path: &EntryPath, now: &Stat) -> Result<(), Fault> {
         let known = self.0.binary_search_by(|(task, _)| task.path.cmp(path)).ok();
-        let now = folder.own_stat()?;
-        if known.is_some_and(|at| self.0[at].1 == identity(&now)) {
+        if known.is_some_and(|at| self.0[at].1 == identity(now)) {
             return Ok(());
         }
         Err(Fault { action: "work in the folder of", error: io::Error::other(REPLACED) })
@@ -47,8 +46,10 @@ impl Grounds {
 }
 
 impl<S: Store, R: Store> Site<'_, S, R> {
-    /// See [`Grounds::check`].
-    pub(super) fn check_ground<F: Folder>(&self, path: &EntryPath, folder: &F) -> Result<(), Fault> {
-        self.grounds.get().map_or(Ok(()), |grounds| grounds.check(path, folder))
+    /// See [`Grounds::check`]; returns the device that the folder lies on.
+    pub(super) fn check_ground<F: Folder>(&self, path: &EntryPath, folder: &F) -> Result<u64, Fault> {
+        let now = folder.own_stat()?;
+        self.grounds.get().map_or(Ok(()), |grounds| grounds.check(path, &now))?;
+        Ok(now.device)
     }
 }

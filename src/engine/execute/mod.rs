@@ -7,16 +7,18 @@
 
 mod asides;
 mod batch;
+mod copy;
+mod cut;
 mod deletes;
 mod folders;
 mod grounds;
+mod large;
 mod names;
 mod prepared;
 mod site;
 mod stage;
 mod staged_file;
 
-use super::content::{BATCH_BYTES, SMALL};
 use super::report::Tally;
 use super::workers::Workers;
 use crate::error::Error;
@@ -116,7 +118,7 @@ pub fn execute<S: Store, R: Store>(
 }
 
 /// What came of a batch, in the order of its operations.
-type Outcomes<'o, 'p> = (&'o [&'p Operation], Vec<Outcome>);
+type Outcomes<'p> = (Vec<&'p Operation>, Vec<Outcome>);
 
 /// Has the workers carry out operations that are no folders and no deletes; returns those that
 /// were left for lack of room.
@@ -128,7 +130,7 @@ fn bring_over<'p, S: Store, R: Store>(
     record: &mut dyn FnMut(Vec<Outcome>) -> Result<(), Error>,
 ) -> Result<Vec<&'p Operation>, Error> {
     let mut left: Vec<&'p Operation> = Vec::new();
-    let mut take = |(batch, outcomes): Outcomes<'_, 'p>| {
+    let mut take = |(batch, outcomes): Outcomes<'p>| {
         let without_room = |operation: &Operation, end: &End| match end {
             End::Full(_) => true,
             End::Skipped => !site.may_have_room(operation),
@@ -141,7 +143,7 @@ fn bring_over<'p, S: Store, R: Store>(
     };
     let mut untried: Vec<&'p Operation> = Vec::new();
     workers.within(|window| -> Result<(), Error> {
-        for batch in batches(ready, site.batch_files) {
+        for batch in cut::batches(ready, site.batch_files, window.workers()) {
             if site.cancel.requested() {
                 break;
             }
@@ -154,7 +156,10 @@ fn bring_over<'p, S: Store, R: Store>(
                     take(outcomes)?;
                 }
             }
-            window.submit(move || (batch, batch::carry_out(site, batch, firsts)));
+            window.submit(move || {
+                let outcomes = batch::carry_out(site, &batch, firsts);
+                (batch, outcomes)
+            });
         }
         while let Some(outcomes) = window.next() {
             take(outcomes)?;
@@ -181,31 +186,4 @@ fn settle(
         })
         .collect();
     Ok(manifest.apply(changes)?)
-}
-
-/// Cuts operations into batches: by count, by bytes, and large files alone.
-fn batches<'o, 'p>(
-    operations: &'o [&'p Operation],
-    files: usize,
-) -> impl Iterator<Item = &'o [&'p Operation]> {
-    let mut rest = operations;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let mut count = 0;
-        for operation in rest {
-            let size = operation.bytes();
-            let alone = size > SMALL;
-            if count == files || (count > 0 && (alone || bytes + size > BATCH_BYTES)) {
-                break;
-            }
-            count += 1;
-            bytes += size;
-            if alone {
-                break;
-            }
-        }
-        let (batch, later) = rest.split_at(count);
-        rest = later;
-        (!batch.is_empty()).then_some(batch)
-    })
 }
