@@ -101,6 +101,9 @@ pub fn answer_abreast<S: Store, R: Store>(
     let answer = RefCell::new(answer);
     let next = || {
         loop {
+            if comparison.cancel.requested() {
+                return None;
+            }
             let (index, tries) = waiting.borrow_mut().pop()?;
             match comparison.examine(&questions[index], &mut source, &mut replica, None) {
                 Finding::Pair(pair) => {

@@ -25,6 +25,9 @@ pub(super) fn read<S: Store, R: Store>(reading: &Reading<'_, S, R>, batch: &[Joi
     let waiting: RefCell<Vec<(usize, u32)>> =
         RefCell::new((0..batch.len()).rev().map(|at| (at, 1)).collect());
     let next = || {
+        if reading.cancel.requested() {
+            return None;
+        }
         let (index, attempt) = waiting.borrow_mut().pop()?;
         Some(Member::open(reading, (index, attempt), &batch[index], chunk_bytes))
     };
