@@ -76,6 +76,13 @@ fn whole(criterion: &mut Criterion) {
         let inputs: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
         let mut group = criterion.benchmark_group("digest_many");
         group.throughput(total(&inputs));
+        group.bench_function(format!("{name}, md-5 crate"), |bencher| {
+            bencher.iter(|| {
+                for input in &inputs {
+                    black_box(Md5::digest(black_box(input)));
+                }
+            });
+        });
         group.bench_function(format!("{name}, {}", engine().name()), |bencher| {
             bencher.iter(|| {
                 for inputs in inputs.chunks(batch) {
@@ -89,7 +96,7 @@ fn whole(criterion: &mut Criterion) {
 
 fn chunks(criterion: &mut Criterion) {
     let data: Vec<_> = (0..64).map(|_| filled(4 * MIB)).collect();
-    for count in [4, 64] {
+    for count in [2, 4, 8, 64] {
         let mut group = criterion.benchmark_group("update_many");
         group.throughput(Throughput::Bytes((count * 4 * MIB) as u64));
         group.bench_function(format!("{count} x 4 MiB by 1 MiB, {}", engine().name()), |bencher| {

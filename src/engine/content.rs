@@ -1,8 +1,11 @@
 //! Hash what must be known: both sides of the files in question are read and compared, many files
 //! of a batch hashed side by side.
 
+pub use super::arena::Arena;
 use super::holes::{Equality, compare_sparse, is_sparse};
 use super::identity::open_scanned;
+pub use super::near::NearFolder;
+use super::pairs::{Compared, Pair, answer_abreast};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::hash::{Stream, digest_many};
@@ -11,11 +14,9 @@ use crate::plan::decide::Knowledge;
 use crate::plan::desired::Rights;
 use crate::plan::step::Question;
 use crate::store::{Fault, Folder, Store, attributes_of};
-use crate::transfer::{self, Interruption};
-use std::cell::RefCell;
+use crate::transfer::Interruption;
 use std::fs::File;
 use std::ops::Range;
-use std::rc::Rc;
 
 /// How often a file that changes while it is read is read again.
 pub const TRIES: u32 = 4;
@@ -25,95 +26,6 @@ pub const SMALL: u64 = 1 << 20;
 
 /// Bytes of small files a worker holds at a time.
 pub const BATCH_BYTES: u64 = 8 << 20;
-
-/// The folder last worked in: entries come in path order, so the next is likely there too.
-pub struct NearFolder<'s, S: Store> {
-    store: &'s S,
-    path: EntryPath,
-    folder: Option<Rc<S::Folder>>,
-}
-
-impl<'s, S: Store> NearFolder<'s, S> {
-    /// None opened yet.
-    pub fn new(store: &'s S) -> Self {
-        Self { store, path: EntryPath::root(), folder: None }
-    }
-
-    /// The folder that `path` lies in.
-    pub fn of(&mut self, path: &EntryPath) -> Result<Rc<S::Folder>, Fault> {
-        if let Some(folder) = &self.folder
-            && self.path.as_bytes() == path.parent_bytes()
-        {
-            return Ok(Rc::clone(folder));
-        }
-        let parent = path.parent();
-        let folder = Rc::new(self.store.folder(&parent)?);
-        self.path = parent;
-        self.folder = Some(Rc::clone(&folder));
-        Ok(folder)
-    }
-}
-
-/// Room for the contents of a batch's small files, used again from batch to batch.
-#[derive(Default)]
-pub struct Arena {
-    bytes: Vec<u8>,
-    used: usize,
-    /// Bytes read at a time.
-    chunk: usize,
-}
-
-thread_local! {
-    /// Kept from batch to batch: fresh memory costs a page fault every 4 KiB.
-    static ARENA: RefCell<Arena> = RefCell::default();
-}
-
-impl Arena {
-    /// Lends this worker's arena, empty; it reads `chunk` bytes at a time.
-    pub fn with<T>(chunk: usize, work: impl FnOnce(&mut Arena) -> T) -> T {
-        ARENA.with_borrow_mut(|arena| {
-            arena.used = 0;
-            arena.chunk = chunk;
-            work(arena)
-        })
-    }
-
-    /// Reads a file that should hold `size` bytes; `None`: it holds more or fewer.
-    pub fn read(&mut self, file: &File, size: u64) -> std::io::Result<Option<Range<usize>>> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let end = self.used + size;
-        if self.bytes.len() <= end {
-            self.bytes.resize((end + 1).next_power_of_two(), 0);
-        }
-        let read = transfer::read_whole(file, &mut self.bytes[self.used..=end], self.chunk)?;
-        Ok((read == size).then(|| {
-            let range = self.used..end;
-            self.used = end;
-            range
-        }))
-    }
-
-    /// Takes in what was read elsewhere.
-    pub fn put(&mut self, content: &[u8]) -> Range<usize> {
-        let range = self.used..self.used + content.len();
-        if self.bytes.len() < range.end {
-            self.bytes.resize(range.end.next_power_of_two(), 0);
-        }
-        self.bytes[range.clone()].copy_from_slice(content);
-        self.used = range.end;
-        range
-    }
-
-    /// What was read there.
-    pub fn get(&self, range: &Range<usize>) -> &[u8] {
-        &self.bytes[range.clone()]
-    }
-
-    /// Forgets what was read last.
-    pub fn release(&mut self, range: &Range<usize>) {
-        self.used = range.start;
-    }
-}
 
 /// Whether a file's figures before and after it was read say that it stood still.
 pub fn stood_still(before: &Stat, after: &Stat) -> bool {
@@ -139,7 +51,7 @@ pub struct Comparison<'e, S: Store, R: Store> {
 }
 
 /// A comparison that went well but whose digest is still to be computed with the others.
-struct Pending {
+pub struct Pending {
     content: Range<usize>,
     source: Stat,
     replica: Stat,
@@ -147,9 +59,14 @@ struct Pending {
     began: Timestamp,
 }
 
-enum Finding {
+/// What looking at both sides came to.
+pub enum Finding {
+    /// All that is asked for.
     Known(Knowledge),
+    /// The same, in memory, to be hashed with the others.
     Pending(Pending),
+    /// To be read piece by piece.
+    Pair(Box<Pair>),
 }
 
 impl<S: Store, R: Store> Comparison<'_, S, R> {
@@ -162,36 +79,40 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         let mut source = NearFolder::new(self.source);
         let mut replica = NearFolder::new(self.replica);
         let mut pending: Vec<(usize, Pending)> = Vec::new();
-        let mut answers: Vec<Knowledge> = Vec::with_capacity(questions.len());
+        let mut large = Vec::new();
+        // What is pending or large is answered further below.
+        let mut answers: Vec<Knowledge> = vec![Knowledge::Vanished; questions.len()];
         for (index, question) in questions.iter().enumerate() {
-            let finding = if self.cancel.requested() {
-                Finding::Known(Knowledge::Vanished)
-            } else {
-                self.examine(question, &mut source, &mut replica, arena)
-            };
-            answers.push(match finding {
-                Finding::Known(knowledge) => knowledge,
-                Finding::Pending(found) => {
-                    pending.push((index, found));
-                    // Overwritten below, when the digests are there.
-                    Knowledge::Vanished
-                }
-            });
+            if self.cancel.requested() {
+                break;
+            }
+            if is_large(question) {
+                large.push(index);
+                continue;
+            }
+            match self.examine(question, &mut source, &mut replica, Some(arena)) {
+                Finding::Known(knowledge) => answers[index] = knowledge,
+                Finding::Pending(found) => pending.push((index, found)),
+                // It has grown since it was scanned.
+                Finding::Pair(_) => large.push(index),
+            }
         }
         let contents: Vec<&[u8]> = pending.iter().map(|(_, found)| arena.get(&found.content)).collect();
         for ((index, found), digest) in pending.iter().zip(digest_many(&contents)) {
             let Pending { source, replica, attributes, began, .. } = *found;
             answers[*index] = Knowledge::Same { source, replica, digest: Some(digest), attributes, began };
         }
+        answer_abreast(self, questions, large, &mut |index, knowledge| answers[index] = knowledge);
         answers
     }
 
-    fn examine(
+    /// Looks at both sides of one path; small contents go into the arena, if there is one.
+    pub(super) fn examine(
         &self,
         question: &Question,
         source: &mut NearFolder<'_, S>,
         replica: &mut NearFolder<'_, R>,
-        arena: &mut Arena,
+        mut arena: Option<&mut Arena>,
     ) -> Finding {
         let path = question.path();
         let Some((scanned, _)) = question.stats() else { return Finding::Known(Knowledge::Vanished) };
@@ -213,7 +134,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             return Finding::Known(self.compare_specials(path, &*ours, &*theirs));
         }
         for _ in 0..TRIES {
-            match self.compare_files(question, scanned, &*ours, &*theirs, arena) {
+            match self.compare_files(question, scanned, &*ours, &*theirs, arena.as_deref_mut()) {
                 Ok(Some(finding)) => return finding,
                 Ok(None) => {}
                 Err(knowledge) => return Finding::Known(knowledge),
@@ -276,74 +197,102 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         scanned: &Stat,
         ours: &S::Folder,
         theirs: &R::Folder,
-        arena: &mut Arena,
+        arena: Option<&mut Arena>,
     ) -> Result<Option<Finding>, Knowledge> {
         let path = question.path();
         let at_source = |fault: Fault| source_fault(path, &fault);
-        // What cannot be read in the replica is made anew beside it; if that fails too, it says why.
-        let at_replica = |_: Fault| Knowledge::Different;
         let began = clock::now();
         let (source_file, source) = open_scanned(ours, path.name(), scanned).map_err(at_source)?;
-        let (replica_file, replica) = theirs.open_file(question.replica_path().name()).map_err(at_replica)?;
+        // What cannot be read in the replica is made anew beside it; if that fails too, it says why.
+        let opened = theirs.open_file(question.replica_path().name()).map_err(|_| Knowledge::Different);
+        let (replica_file, replica) = opened?;
         let size = source.fingerprint.size;
         if size != replica.fingerprint.size {
             return Ok(Some(Finding::Known(Knowledge::Different)));
         }
-        let failed_source = |error| at_source(Fault { action: "read", error });
-        let failed_replica = |error| at_replica(Fault { action: "read", error });
-        let compare_attributes = || {
-            let scope = self.rights.scope();
-            let wanted = self
-                .rights
-                .desired_attributes(&source, attributes_of(&source_file, scope).map_err(at_source)?);
-            Ok(wanted.difference(&attributes_of(&replica_file, scope).map_err(at_replica)?))
-        };
-        let sparse = is_sparse(&source_file, &source);
-        if size <= SMALL && !sparse {
-            let Some(content) = arena.read(&source_file, size).map_err(failed_source)? else {
-                return Ok(None);
-            };
-            let found = arena.read(&replica_file, size).map_err(failed_replica)?;
-            let same = found.as_ref().is_some_and(|found| arena.get(&content) == arena.get(found));
-            if let Some(found) = &found {
-                arena.release(found);
-            }
-            let attributes = if same { compare_attributes()? } else { Difference::None };
-            if !stood_still(&source, &restat(&source_file).map_err(failed_source)?) {
-                arena.release(&content);
-                return Ok(None);
-            }
-            if !same {
-                arena.release(&content);
-                return Ok(Some(Finding::Known(Knowledge::Different)));
-            }
-            return Ok(Some(Finding::Pending(Pending { content, source, replica, attributes, began })));
+        let pair = Pair { source_file, replica_file, source, replica, began };
+        let sparse = is_sparse(&pair.source_file, &source);
+        if let Some(arena) = arena.filter(|_| size <= SMALL && !sparse) {
+            return self.compare_whole(path, &pair, arena);
+        }
+        if !sparse {
+            return Ok(Some(Finding::Pair(Box::new(pair))));
         }
         let (mut x, mut y) = (vec![0; self.chunk_bytes], vec![0; self.chunk_bytes]);
-        let same = if sparse {
-            let files = (&source_file, &replica_file);
-            compare_sparse(files, size, (&mut x, &mut y), self.keep_holes, self.cancel)
-        } else {
-            let mut hash = Stream::new();
-            transfer::same(&source_file, &replica_file, (&mut x, &mut y), self.cancel, |c| hash.update(c))
-                .map(|same| if same { Equality::Same(Some(hash.finish())) } else { Equality::Different })
-        };
-        let same = match same {
-            Ok(same) => same,
-            Err(Interruption::Source(error)) => return Err(failed_source(error)),
-            Err(Interruption::Replica(error)) => return Err(failed_replica(error)),
-            Err(Interruption::Cancelled) => return Err(Knowledge::Vanished),
-        };
-        let known = match same {
-            Equality::Same(digest) => {
-                let attributes = compare_attributes()?;
-                Knowledge::Same { source, replica, digest, attributes, began }
-            }
-            Equality::Different => Knowledge::Different,
-        };
-        let still = stood_still(&source, &restat(&source_file).map_err(failed_source)?);
-        Ok(still.then_some(Finding::Known(known)))
+        let files = (&pair.source_file, &pair.replica_file);
+        let equality = compare_sparse(files, size, (&mut x, &mut y), self.keep_holes, self.cancel);
+        let compared = equality.map(|equality| match equality {
+            Equality::Same(digest) => Compared::Same(digest),
+            Equality::Different => Compared::Different,
+        });
+        let known = self.conclude(path, &pair, compared);
+        let now = restat(&pair.source_file).map_err(|error| at_source(Fault { action: "read", error }))?;
+        Ok(stood_still(&source, &now).then_some(Finding::Known(known)))
     }
+
+    /// Reads both files whole and compares them in memory.
+    fn compare_whole(
+        &self,
+        path: &EntryPath,
+        pair: &Pair,
+        arena: &mut Arena,
+    ) -> Result<Option<Finding>, Knowledge> {
+        let size = pair.source.fingerprint.size;
+        let failed = |error| source_fault(path, &Fault { action: "read", error });
+        let Some(content) = arena.read(&pair.source_file, size).map_err(failed)? else { return Ok(None) };
+        let found = arena.read(&pair.replica_file, size).map_err(|_| Knowledge::Different)?;
+        let same = found.as_ref().is_some_and(|found| arena.get(&content) == arena.get(found));
+        if let Some(found) = &found {
+            arena.release(found);
+        }
+        if !same {
+            arena.release(&content);
+            let still = stood_still(&pair.source, &restat(&pair.source_file).map_err(failed)?);
+            return Ok(still.then_some(Finding::Known(Knowledge::Different)));
+        }
+        // Where they are the same nobody asks whether the source stood still: the figures are older than
+        // what was read, so that the next run sees whatever changed since.
+        let attributes = self.compare_attributes(path, pair)?;
+        let Pair { source, replica, began, .. } = *pair;
+        let pending = Pending { content, source, replica, attributes, began };
+        Ok(Some(Finding::Pending(pending)))
+    }
+
+    fn compare_attributes(&self, path: &EntryPath, pair: &Pair) -> Result<Difference, Knowledge> {
+        let scope = self.rights.scope();
+        let found = attributes_of(&pair.source_file, scope).map_err(|fault| source_fault(path, &fault))?;
+        let wanted = self.rights.desired_attributes(&pair.source, found);
+        Ok(wanted.difference(&attributes_of(&pair.replica_file, scope).map_err(|_| Knowledge::Different)?))
+    }
+
+    /// What is known of two files that were compared.
+    pub(super) fn conclude(
+        &self,
+        path: &EntryPath,
+        pair: &Pair,
+        compared: Result<Compared, Interruption>,
+    ) -> Knowledge {
+        let digest = match compared {
+            Ok(Compared::Same(digest)) => digest,
+            Err(Interruption::Source(error)) => return source_fault(path, &Fault { action: "read", error }),
+            // One that never stands still is left to a copy, which knows what to do with it. What cannot
+            // be read in the replica is made anew beside it; if that fails too, it says why.
+            Ok(Compared::Different | Compared::Restless) | Err(Interruption::Replica(_)) => {
+                return Knowledge::Different;
+            }
+            Err(Interruption::Cancelled) => return Knowledge::Vanished,
+        };
+        let Pair { source, replica, began, .. } = *pair;
+        match self.compare_attributes(path, pair) {
+            Ok(attributes) => Knowledge::Same { source, replica, digest, attributes, began },
+            Err(knowledge) => knowledge,
+        }
+    }
+}
+
+/// Whether a question is about the contents of a large file.
+pub fn is_large(question: &Question) -> bool {
+    question.stats().is_some_and(|(source, _)| source.kind() == Kind::File && source.fingerprint.size > SMALL)
 }
 
 /// The figures of an open file now.

@@ -83,6 +83,22 @@ pub fn pass_on(
     Ok((copied, hash.finish()))
 }
 
+/// Hashes a file of `size` bytes that was cloned from the source; returns how many bytes were there.
+pub fn hash_clone(
+    clone: &File,
+    size: u64,
+    chunk_bytes: usize,
+    cancel: &Cancel,
+) -> Result<(u64, Passed), Interruption> {
+    let mut hash = PassingHash::of(clone, size);
+    let read = sparse::read(clone, size, &mut vec![0; chunk_bytes], cancel, |piece| hash.take(piece));
+    match read {
+        Ok(read) => Ok((read, hash.finish())),
+        Err(Interruption::Source(error)) => Err(Interruption::Replica(error)),
+        Err(other) => Err(other),
+    }
+}
+
 /// Compares two files of `size` bytes, the source being sparse.
 pub fn compare_sparse(
     files: (&File, &File),

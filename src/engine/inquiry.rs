@@ -1,7 +1,8 @@
 //! One thread leads: it feeds the planner with what the join yields, and hands out what the planner wants to
 //! know or may be done at once; the workers' replies come back to it while the join goes on.
 
-use super::content::{BATCH_BYTES, Comparison, SMALL};
+use super::content::{Comparison, is_large};
+use super::deal::{Deck, Most};
 use super::execute::Site;
 use super::execute::early::{Brought, EarlyBatch, Pioneer, finish};
 use super::matching::match_files;
@@ -32,6 +33,11 @@ pub enum Reply {
     /// Folders that were made on the way have their metadata.
     Finished(Vec<Done>),
 }
+
+/// Small contents are compared this many files and bytes at a time: enough to fill the lanes of the
+/// hash, little enough to be in the processor's cache still when they are hashed.
+const FILES_TOGETHER: usize = 256;
+const BYTES_TOGETHER: u64 = 2 << 20;
 
 /// Confirmed rows written in one transaction.
 const CONFIRMED_TOGETHER: usize = 1024;
@@ -78,8 +84,6 @@ pub struct Means<'scope> {
     pub comparison: Option<&'scope LocalComparison<'scope>>,
     /// Where new entries are brought over while the join goes on.
     pub site: Option<&'scope Site<'scope, LocalStore, LocalStore>>,
-    /// Questions in one batch.
-    pub batch_files: usize,
 }
 
 /// The planner with all that is on its way.
@@ -89,6 +93,7 @@ pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
     window: &'i mut Window<'w, 'scope, Reply>,
     questions: Vec<Question>,
     bytes: u64,
+    large: Deck<Question>,
     pioneer: Option<Pioneer<'scope, LocalStore, LocalStore>>,
     confirmed: Vec<Change>,
     adopted: u64,
@@ -107,14 +112,16 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         books: Books<'m>,
         monitor: &'i dyn Monitor,
     ) -> Self {
-        let pioneer =
-            means.site.zip(means.comparison).map(|(site, comparison)| Pioneer::new(site, comparison));
+        let workers = window.workers();
+        let with = means.site.zip(means.comparison);
+        let pioneer = with.map(|(site, comparison)| Pioneer::new(site, comparison, workers));
         Self {
             planner,
             means,
             window,
             questions: Vec::new(),
             bytes: 0,
+            large: Deck::new(workers, Most::ANY),
             pioneer,
             confirmed: Vec::new(),
             adopted: 0,
@@ -135,6 +142,9 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         self.take(step)?;
         while let Some(reply) = self.window.try_next() {
             self.hear(reply)?;
+        }
+        if self.pioneer.as_ref().is_some_and(Pioneer::is_held_up) {
+            self.send_rest()?;
         }
         self.finish_folders(false)
     }
@@ -168,6 +178,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         if let Some(renamed) = (self.books.identify)(&suspect, &self.renamed)? {
             if self.renamed.is_empty() {
                 self.questions.clear();
+                self.large.deal();
                 self.bytes = 0;
                 self.planner.survey();
             }
@@ -182,24 +193,29 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             Kind::File => source.fingerprint.size,
             _ => 0,
         });
-        if size > SMALL || self.bytes + size > BATCH_BYTES {
+        if is_large(&question) {
+            return self.large.add(size, *question).into_iter().try_for_each(|hand| self.submit(hand));
+        }
+        if self.bytes + size > BYTES_TOGETHER {
             self.flush()?;
         }
         self.bytes += size;
         self.questions.push(*question);
-        if size > SMALL || self.questions.len() >= self.means.batch_files {
+        if self.questions.len() >= FILES_TOGETHER {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let (Some(comparison), false) = (self.means.comparison, self.questions.is_empty()) else {
-            return Ok(());
-        };
-        self.make_room()?;
         self.bytes = 0;
         let questions = std::mem::take(&mut self.questions);
+        self.submit(questions)
+    }
+
+    fn submit(&mut self, questions: Vec<Question>) -> Result<(), Error> {
+        let (Some(comparison), false) = (self.means.comparison, questions.is_empty()) else { return Ok(()) };
+        self.make_room()?;
         self.window.submit(move || {
             let answers = comparison.answer(&questions);
             Reply::Answers(questions, answers)
@@ -256,12 +272,17 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         }
     }
 
+    /// Hands out the new entries that wait for others.
+    fn send_rest(&mut self) -> Result<(), Error> {
+        let rest = self.pioneer.as_mut().map(Pioneer::rest).unwrap_or_default();
+        rest.into_iter().try_for_each(|batch| self.go_ahead(batch))
+    }
+
     /// Takes in all that is on its way.
     fn drain(&mut self) -> Result<(), Error> {
-        if let Some(batch) = self.pioneer.as_mut().and_then(Pioneer::flush) {
-            self.go_ahead(batch)?;
-        }
+        self.send_rest()?;
         self.flush()?;
+        self.large.deal().into_iter().try_for_each(|hand| self.submit(hand))?;
         while let Some(reply) = self.window.next() {
             self.hear(reply)?;
         }

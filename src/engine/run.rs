@@ -23,6 +23,7 @@ use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve;
 use crate::store::local::LocalStore;
+use crate::transfer::clone::Clones;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
@@ -145,6 +146,7 @@ impl<'e> Pass<'e> {
             links_lost: Loss::default(),
             time_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            clones: Clones::default(),
             grounds: Grounds::default(),
             no_room_from: AtomicU64::new(u64::MAX),
         }

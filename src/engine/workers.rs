@@ -54,6 +54,11 @@ impl<'scope, R: Send + 'scope> Window<'_, 'scope, R> {
         self.out >= self.limit
     }
 
+    /// How many there are to work.
+    pub fn workers(&self) -> usize {
+        self.limit / BATCHES_PER_WORKER
+    }
+
     /// Hands out a piece of work.
     pub fn submit(&mut self, work: impl FnOnce() -> R + Send + 'scope) {
         let sender = self.sender.clone();

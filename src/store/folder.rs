@@ -127,7 +127,7 @@ impl Folder for LocalFolder {
     }
 
     fn set_own(&self, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {
-        apply(Object::Place(self.handle.as_fd()), desired, attributes)
+        apply(Object::Place(self.handle.as_fd()), None, desired, attributes)
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
@@ -169,7 +169,8 @@ impl Folder for LocalFolder {
 
     fn stage_file(&self, temporary: &TemporaryName) -> Result<File, Fault> {
         self.check_free()?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // For reading as well: a clone is hashed where it is.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let handle = retry_on_intr(|| openat(&self.handle, os(temporary.as_bytes()), flags, mode))
             .during("make a temporary for")?;
@@ -181,7 +182,7 @@ impl Folder for LocalFolder {
 
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {
         let (none, bare) = (Attributes::default(), attributes.iter().next().is_none());
-        apply(Object::Open(file.as_fd()), desired, if bare { &none } else { attributes })
+        apply(Object::Open(file.as_fd()), None, desired, if bare { &none } else { attributes })
     }
 
     fn stage_other(&self, temporary: &TemporaryName, what: Staging<'_>) -> Result<(), Fault> {
@@ -256,7 +257,7 @@ impl Folder for LocalFolder {
         if !before.is_same_object(expected) {
             return Err(changed_since_planned()).during("mend");
         }
-        let applied = apply(Object::Place(handle.as_fd()), desired, attributes)?;
+        let applied = apply(Object::Place(handle.as_fd()), Some(before), desired, attributes)?;
         Ok((convert(&fstat(&handle).during("look at")?), applied))
     }
 

@@ -2,9 +2,10 @@
 //! nothing.
 
 use super::attributes::{Object, bring_about, read};
+use super::stat::convert;
 use super::{Applied, During, Fault};
-use crate::model::Attributes;
 use crate::model::attributes::{ACL_ACCESS, acl_group};
+use crate::model::{Attributes, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod, fstat, openat,
@@ -16,18 +17,26 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// Bits that act for the owner or the group, and are never set where those could not be.
 const SET_ID: u32 = 0o6000;
 
-/// Brings `desired` about on an object, which may be open with `O_PATH` only.
+/// Brings `desired` about on an object, which may be open with `O_PATH` only and has the figures `now`
+/// if they are known.
 ///
 /// Owner first (a chown clears set-id bits and capabilities, and must not find them with the wrong
 /// owner), then attributes (an ACL moves the permission bits), then permissions, then times. Where the
-/// owner cannot be given away, or an attribute not be held, that is no error.
+/// owner cannot be given away, or an attribute not be held, that is no error. What is right already is
+/// not set again.
 pub(super) fn apply(
     object: Object<'_>,
+    now: Option<Stat>,
     desired: &Desired,
     attributes: &Attributes,
 ) -> Result<Applied, Fault> {
     let handle = object.handle();
-    let owner_lost = set_owner(handle, desired.uid, desired.gid)?;
+    let now = match now {
+        Some(now) => now,
+        None => convert(&fstat(handle).during("look at")?),
+    };
+    let owner = set_owner(handle, &now, desired)?;
+    let owner_lost = owner == Owner::Lost;
     let attributes_lost = if owner_lost && attributes.scope().capabilities {
         bring_about(object, &attributes.clone().without_capabilities())?
     } else {
@@ -35,7 +44,11 @@ pub(super) fn apply(
     };
     if let Some(mode) = desired.mode {
         let mode = if owner_lost { mode & !SET_ID } else { mode };
-        set_mode(handle, if attributes_lost { without_mask(object, attributes, mode)? } else { mode })?;
+        // Nothing before this has moved the bits.
+        let untouched = owner != Owner::Changed && attributes.scope().is_empty();
+        if !(untouched && mode == now.fingerprint.mode) {
+            set_mode(handle, if attributes_lost { without_mask(object, attributes, mode)? } else { mode })?;
+        }
     }
     if let Some(mtime) = desired.mtime {
         let times = Timestamps {
@@ -59,18 +72,28 @@ fn without_mask(object: Object<'_>, attributes: &Attributes, mode: u32) -> Resul
 
 const GROUP_ALL: u32 = 0o070;
 
-/// Sets owner and group where they are others; `true` where this process may not.
-fn set_owner(handle: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<bool, Fault> {
-    let now = fstat(handle).during("look at")?;
+/// What became of the owner and the group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// They are what they should be, and were.
+    Right,
+    /// They are so now.
+    Changed,
+    /// This process may not set them.
+    Lost,
+}
+
+/// Sets owner and group where they are others.
+fn set_owner(handle: BorrowedFd<'_>, now: &Stat, desired: &Desired) -> Result<Owner, Fault> {
     // Even a chown to the same owner takes capabilities away.
-    let (uid, gid) = (uid.filter(|uid| *uid != now.st_uid), gid.filter(|gid| *gid != now.st_gid));
+    let (uid, gid) = (desired.uid.filter(|uid| *uid != now.uid), desired.gid.filter(|gid| *gid != now.gid));
     if uid.is_none() && gid.is_none() {
-        return Ok(false);
+        return Ok(Owner::Right);
     }
     match chownat(handle, "", uid.map(Uid::from_raw), gid.map(Gid::from_raw), AtFlags::EMPTY_PATH) {
-        Ok(()) => Ok(false),
+        Ok(()) => Ok(Owner::Changed),
         // No right, or an id that this user namespace does not map.
-        Err(Errno::PERM | Errno::INVAL) => Ok(true),
+        Err(Errno::PERM | Errno::INVAL) => Ok(Owner::Lost),
         Err(error) => Err(error).during("set the owner of"),
     }
 }

@@ -1,5 +1,7 @@
 //! Bytes from one place to another, in chunks, with somebody looking on (the hash).
 
+pub mod cache;
+pub mod clone;
 pub mod extents;
 pub mod sparse;
 
@@ -59,38 +61,18 @@ pub fn copy(
     }
 }
 
-/// Whether both files hold the same bytes; shows the source's chunks to `each` until they differ.
-/// The two buffers are of one size, the chunk.
-pub fn same(
+/// Reads the next bytes of both files into two buffers of one size. `Some`: so many are there and the
+/// same, none at the end of both; `None`: they differ, or one file is longer.
+pub fn same_chunk(
     source: &File,
     replica: &File,
-    buffers: (&mut [u8], &mut [u8]),
-    cancel: &Cancel,
-    mut each: impl FnMut(&[u8]),
-) -> Result<bool, Interruption> {
-    let (ours, theirs) = buffers;
-    loop {
-        if cancel.requested() {
-            return Err(Interruption::Cancelled);
-        }
-        let read = read_some(source, ours).map_err(Interruption::Source)?;
-        // At the source's end, one byte more would show that the replica goes on.
-        let wanted = read.max(1);
-        let mut filled = 0;
-        while filled < wanted {
-            match read_some(replica, &mut theirs[filled..wanted]).map_err(Interruption::Replica)? {
-                0 => break,
-                more => filled += more,
-            }
-        }
-        if ours[..read] != theirs[..filled] {
-            return Ok(false);
-        }
-        if read == 0 {
-            return Ok(true);
-        }
-        each(&ours[..read]);
-    }
+    (ours, theirs): (&mut [u8], &mut [u8]),
+) -> Result<Option<usize>, Interruption> {
+    let read = fill(source, ours).map_err(Interruption::Source)?;
+    // At the source's end, one byte more would show that the replica goes on.
+    let wanted = read.max(1);
+    let filled = fill(replica, &mut theirs[..wanted]).map_err(Interruption::Replica)?;
+    Ok((ours[..read] == theirs[..filled]).then_some(read))
 }
 
 /// Reads until `into` is full or the file ends; returns how many bytes were there.
@@ -151,7 +133,14 @@ mod tests {
             chunk in 1_usize..5,
         ) {
             let (mut x, mut y) = (vec![0; chunk], vec![0; chunk]);
-            let got = same(&file(&a), &file(&b), (&mut x, &mut y), &Cancel::new(), |_| {}).unwrap();
+            let (source, replica) = (file(&a), file(&b));
+            let got = loop {
+                match same_chunk(&source, &replica, (&mut x, &mut y)).unwrap() {
+                    Some(0) => break true,
+                    Some(_) => {}
+                    None => break false,
+                }
+            };
             prop_assert_eq!(got, a == b);
         }
 

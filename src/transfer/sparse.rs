@@ -97,6 +97,35 @@ pub fn copy(
     length(from).map_err(Interruption::Source)
 }
 
+/// Shows all that a file of `size` bytes holds to `each`; returns how many bytes were there.
+pub fn read(
+    from: &File,
+    size: u64,
+    buffer: &mut [u8],
+    cancel: &Cancel,
+    mut each: impl FnMut(Piece<'_>),
+) -> Result<u64, Interruption> {
+    let mut extents = Extents::of(size);
+    while let Some(Stretch { start, end, data }) = extents.next(from) {
+        if !data {
+            pass_over(end - start, cancel, &mut each)?;
+            continue;
+        }
+        let mut at = start;
+        while at < end {
+            stop_if(cancel)?;
+            let room = part(buffer, end - at);
+            let read = read_some_at(from, room, at).map_err(Interruption::Source)?;
+            if read == 0 {
+                return Ok(at);
+            }
+            each(Piece::Data(&room[..read]));
+            at += read as u64;
+        }
+    }
+    length(from).map_err(Interruption::Source)
+}
+
 /// Compares two files of `size` bytes by their data; shows what the source holds to `each` until
 /// they differ. The two buffers are of one size, the chunk.
 pub fn compare(
@@ -284,7 +313,11 @@ mod tests {
             let copied = copy((&from, &to), whole, holes, &mut buffer, &Cancel::new(), |p| seen(&mut passed, p));
             prop_assert_eq!(copied.unwrap(), whole);
             prop_assert_eq!(content(&to), bytes(&layout));
-            prop_assert_eq!(passed, bytes(&layout));
+            prop_assert_eq!(&passed, &bytes(&layout));
+            let mut shown = Vec::new();
+            let there = read(&to, whole, &mut buffer, &Cancel::new(), |p| seen(&mut shown, p));
+            prop_assert_eq!(there.unwrap(), whole);
+            prop_assert_eq!(shown, passed);
             if keep {
                 prop_assert_eq!(stretches(&to), stretches(&from));
             } else {

@@ -1,5 +1,6 @@
 //! One batch on one worker: stage all, hash all, make all durable, publish each, say what is true.
 
+use super::large::is_large;
 use super::names::{FirstNames, verb_of};
 use super::prepared::{Content, Prepared};
 use super::stage::Stager;
@@ -11,6 +12,7 @@ use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{Change, Digest, Done, Operation, Problem, Record, Timestamp, Verb};
 use crate::store::{Fault, Folder, RENAME, Store, Target, Writes};
+use crate::transfer::cache::let_all_go;
 use std::time::Instant;
 
 /// Carries out a batch of operations that are no folders and no deletes.
@@ -19,22 +21,39 @@ pub(super) fn carry_out<S: Store, R: Store>(
     batch: &[&Operation],
     firsts: &FirstNames,
 ) -> Vec<Outcome> {
-    Arena::with(site.chunk_bytes, |arena| with_arena(site, batch, firsts, arena))
+    Arena::with(site.chunk_bytes, |arena| {
+        let abreast = batch.iter().all(|operation| is_large(operation));
+        let (mut outcomes, again) = with_arena(site, batch, firsts, abreast, arena);
+        for index in again {
+            let (alone, _) = with_arena(site, &batch[index..=index], firsts, false, arena);
+            outcomes.splice(index..=index, alone);
+        }
+        outcomes
+    })
 }
 
+/// Carries out a batch, large files `abreast` or everything one after the other; returns also the
+/// numbers of those that are to be tried again alone.
 fn with_arena<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     batch: &[&Operation],
     firsts: &FirstNames,
+    abreast: bool,
     arena: &mut Arena,
-) -> Vec<Outcome> {
+) -> (Vec<Outcome>, Vec<usize>) {
     let started = Instant::now();
     let mut writes = None;
     let stager = begin_writes(site, batch).and_then(|begun| {
         writes = begun;
         Stager::new(site, firsts, batch.len())
     });
+    let mut again = Vec::new();
     let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match stager {
+        Ok(mut stager) if abreast => {
+            let attempts = stager.prepare_abreast(batch);
+            again.extend((0..attempts.len()).filter(|&index| attempts[index].is_none()));
+            attempts.into_iter().map(|attempt| attempt.unwrap_or(Err(End::Skipped))).collect()
+        }
         Ok(mut stager) => batch.iter().map(|operation| stager.prepare(operation, arena)).collect(),
         Err(fault) => batch.iter().map(|operation| Err(site.failure(operation, &fault))).collect(),
     };
@@ -92,7 +111,7 @@ fn with_arena<S: Store, R: Store>(
     for outcome in &mut outcomes {
         outcome.done.took = share;
     }
-    outcomes
+    (outcomes, again)
 }
 
 /// What the batch stages is made durable together, where that is asked for.
@@ -112,7 +131,9 @@ fn make_durable<W: Writes, F: Folder, E>(
 ) -> Result<(), Fault> {
     let is_new = |prepared: &Prepared<F>| prepared.temporary.is_some() && !prepared.is_link();
     let staged = prepared.iter().flatten().any(is_new);
-    writes.filter(|_| staged).map_or(Ok(()), Writes::make_durable)
+    writes.filter(|_| staged).map_or(Ok(()), Writes::make_durable)?;
+    prepared.iter().flatten().filter_map(|prepared| prepared.written.as_ref()).for_each(let_all_go);
+    Ok(())
 }
 
 /// The digest of each prepared content; those in memory are hashed side by side.

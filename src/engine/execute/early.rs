@@ -1,8 +1,9 @@
 //! What is brought over while the join goes on: new entries, in batches, into folders that are made as
 //! their first entry comes and finished when their last one is there.
 
+use super::cut::Cutter;
 use super::folders::{self, FailedFolders};
-use super::{Batching, Outcome, Site, batch};
+use super::{Outcome, Site, batch};
 use crate::engine::content::{Comparison, NearFolder};
 use crate::error::Error;
 use crate::model::operation::End;
@@ -19,6 +20,9 @@ use std::sync::atomic::Ordering;
 /// Folders finished together.
 const TOGETHER: usize = 64;
 
+/// So many folders may wait for entries in them that wait for others.
+const HELD_UP: usize = 4096;
+
 /// New entries on their way, in path order.
 pub struct Pioneer<'s, S: Store, R: Store> {
     site: &'s Site<'s, S, R>,
@@ -34,20 +38,23 @@ pub struct Pioneer<'s, S: Store, R: Store> {
     made: BTreeMap<EntryPath, Arc<FolderTask>>,
     /// Those of them that lead to the join's present path.
     open: Vec<Arc<FolderTask>>,
-    batch: Vec<(Operation, Vec<Arc<FolderTask>>)>,
-    batching: Batching,
-    /// Batches handed out so far, and those of them that are out.
-    handed_out: u64,
+    cutter: Cutter<Errand>,
+    /// Entries taken in so far, and those of them that are not back.
+    taken: u64,
     out: BTreeSet<u64>,
-    /// Folders that the join has left, each with the last batch that may hold something of it.
+    /// Folders that the join has left, each with the last entry that may lie in it.
     closing: VecDeque<(u64, Arc<FolderTask>)>,
 }
 
-/// New entries that are brought over together.
-pub struct EarlyBatch {
+/// A new entry on its way.
+struct Errand {
     number: u64,
-    entries: Vec<(Operation, Vec<Arc<FolderTask>>)>,
+    operation: Operation,
+    way: Vec<Arc<FolderTask>>,
 }
+
+/// New entries that are brought over together.
+pub struct EarlyBatch(Vec<Errand>);
 
 /// What came of a batch.
 pub struct Brought {
@@ -58,7 +65,7 @@ pub struct Brought {
 impl EarlyBatch {
     /// Brings the entries over.
     pub fn carry_out<S: Store, R: Store>(self, site: &Site<'_, S, R>) -> Brought {
-        let operations: Vec<&Operation> = self.entries.iter().map(|(operation, _)| operation).collect();
+        let operations: Vec<&Operation> = self.0.iter().map(|errand| &errand.operation).collect();
         let outcomes = batch::carry_out(site, &operations, &super::FirstNames::new());
         Brought { batch: self, outcomes }
     }
@@ -71,7 +78,7 @@ pub fn finish<S: Store, R: Store>(site: &Site<'_, S, R>, tasks: &[Arc<FolderTask
 
 impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
     /// Nothing on its way.
-    pub fn new(site: &'s Site<'s, S, R>, comparison: &'s Comparison<'s, S, R>) -> Self {
+    pub fn new(site: &'s Site<'s, S, R>, comparison: &'s Comparison<'s, S, R>, workers: usize) -> Self {
         Self {
             site,
             comparison,
@@ -81,9 +88,8 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
             failed: FailedFolders::default(),
             made: BTreeMap::new(),
             open: Vec::new(),
-            batch: Vec::new(),
-            batching: Batching::new(site.batch_files),
-            handed_out: 0,
+            cutter: Cutter::new(site.batch_files, workers),
+            taken: 0,
             out: BTreeSet::new(),
             closing: VecDeque::new(),
         }
@@ -97,11 +103,10 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
     }
 
     fn close_last(&mut self) {
-        let last = self.handed_out + u64::from(!self.batch.is_empty());
-        self.closing.extend(self.open.pop().map(|task| (last, task)));
+        self.closing.extend(self.open.pop().map(|task| (self.taken, task)));
     }
 
-    /// Takes in something new. Returns a batch that is full.
+    /// Takes in something new. Returns the batches that are full with it.
     pub fn take(&mut self, mut early: Early, planner: &mut Planner<'_>) -> Result<Vec<EarlyBatch>, Error> {
         if !self.begun {
             self.site.anchors.recheck()?;
@@ -113,37 +118,34 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
             planner.defer(early);
             return Ok(Vec::new());
         }
-        let Some(operation) = early.operation else { return Ok(Vec::new()) };
-        let mut ready = Vec::new();
-        if self.batching.must_end_before(&operation) {
-            ready.extend(self.flush());
-        }
-        self.batching.add(&operation);
-        self.batch.push((operation, early.way));
-        if self.batching.is_full() {
-            ready.extend(self.flush());
-        }
-        Ok(ready)
+        let Early { way, operation: Some(operation) } = early else { return Ok(Vec::new()) };
+        self.taken += 1;
+        self.out.insert(self.taken);
+        let batches = self.cutter.add(
+            // The cutter wants to know its size only.
+            &operation.clone(),
+            Errand { number: self.taken, operation, way },
+        );
+        Ok(batches.into_iter().map(EarlyBatch).collect())
     }
 
     /// What waits to be handed out.
-    pub fn flush(&mut self) -> Option<EarlyBatch> {
-        self.batching = Batching::new(self.site.batch_files);
-        if self.batch.is_empty() {
-            return None;
-        }
-        self.handed_out += 1;
-        self.out.insert(self.handed_out);
-        Some(EarlyBatch { number: self.handed_out, entries: std::mem::take(&mut self.batch) })
+    pub fn rest(&mut self) -> Vec<EarlyBatch> {
+        self.cutter.rest().into_iter().map(EarlyBatch).collect()
+    }
+
+    /// Whether folders wait for entries that wait themselves: large files, until enough are together.
+    pub fn is_held_up(&self) -> bool {
+        self.closing.len() >= HELD_UP
     }
 
     /// Sorts out what came of a batch: what is to be recorded is returned, what found its name taken or no
     /// room goes back to the planner, for the deletes may make way for it.
     pub fn brought(&mut self, brought: Brought, planner: &mut Planner<'_>) -> Vec<Done> {
         let Brought { batch, outcomes } = brought;
-        self.out.remove(&batch.number);
         let mut dones = Vec::with_capacity(outcomes.len());
-        for ((operation, mut way), outcome) in batch.entries.into_iter().zip(outcomes) {
+        for (Errand { number, operation, mut way }, outcome) in batch.0.into_iter().zip(outcomes) {
+            self.out.remove(&number);
             let goes_back = match &outcome.done.end {
                 End::Full(_) => true,
                 End::Skipped => !self.site.may_have_room(&operation),
@@ -163,8 +165,7 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
     /// Folders that nothing more comes into, if there are enough of them, or `all`.
     pub fn complete(&mut self, all: bool) -> Option<Vec<Arc<FolderTask>>> {
         let first_out = self.out.first().copied().unwrap_or(u64::MAX);
-        let waiting = if self.batch.is_empty() { u64::MAX } else { self.handed_out + 1 };
-        let is_complete = |(last, _): &&(u64, Arc<FolderTask>)| *last < first_out.min(waiting);
+        let is_complete = |(last, _): &&(u64, Arc<FolderTask>)| *last < first_out;
         let count = self.closing.iter().take_while(is_complete).count();
         if count == 0 || (count < TOGETHER && !all) {
             return None;

@@ -1,17 +1,20 @@
 //! Carrying out a plan that the gate let through.
 //!
-//! The order: folders, parents first; files that only get another name; files, links and special files in batches on the workers;
-//! deletes, deepest first; folders' metadata last, deepest first. What takes a name from the other
-//! kind of entry (a folder becomes a file) is staged first and exchanged with it, so that a failure
+//! The order: folders, parents first; files that only get another name; files, links and special files in
+//! batches on the workers; deletes, deepest first; folders' metadata last, deepest first. What takes a name
+//! from the other kind of entry (a folder becomes a file) is staged first and exchanged with it, so that a failure
 //! keeps the old; the deletes then find the old under the temporary name.
 
 mod asides;
 mod batch;
+mod copy;
+mod cut;
 mod deletes;
 mod durable;
 pub mod early;
 mod folders;
 mod grounds;
+mod large;
 mod moves;
 mod names;
 mod prepared;
@@ -20,7 +23,6 @@ mod stage;
 mod staged_file;
 pub mod way;
 
-use super::content::{BATCH_BYTES, SMALL};
 use super::report::Tally;
 use super::workers::Workers;
 use crate::error::Error;
@@ -136,7 +138,7 @@ pub fn execute<S: Store, R: Store>(
 }
 
 /// What came of a batch, in the order of its operations.
-type Outcomes<'o, 'p> = (&'o [&'p Operation], Vec<Outcome>);
+type Outcomes<'p> = (Vec<&'p Operation>, Vec<Outcome>);
 
 /// Has the workers carry out operations that are no folders and no deletes; returns those that
 /// were left for lack of room.
@@ -148,7 +150,7 @@ fn bring_over<'p, S: Store, R: Store>(
     record: &mut dyn FnMut(Vec<Outcome>) -> Result<(), Error>,
 ) -> Result<Vec<&'p Operation>, Error> {
     let mut left: Vec<&'p Operation> = Vec::new();
-    let mut take = |(batch, outcomes): Outcomes<'_, 'p>| {
+    let mut take = |(batch, outcomes): Outcomes<'p>| {
         let without_room = |operation: &Operation, end: &End| match end {
             End::Full(_) => true,
             End::Skipped => !site.may_have_room(operation),
@@ -161,7 +163,7 @@ fn bring_over<'p, S: Store, R: Store>(
     };
     let mut untried: Vec<&'p Operation> = Vec::new();
     workers.within(|window| -> Result<(), Error> {
-        for batch in batches(ready, site.batch_files) {
+        for batch in cut::batches(ready, site.batch_files, window.workers()) {
             if site.cancel.requested() {
                 break;
             }
@@ -173,7 +175,10 @@ fn bring_over<'p, S: Store, R: Store>(
                 // Where none came for a while, what was recorded before is not to wait any longer.
                 take(window.next_within(Manifest::PATIENCE).unwrap_or_default())?;
             }
-            window.submit(move || (batch, batch::carry_out(site, batch, firsts)));
+            window.submit(move || {
+                let outcomes = batch::carry_out(site, &batch, firsts);
+                (batch, outcomes)
+            });
         }
         while !window.is_idle() {
             take(window.next_within(Manifest::PATIENCE).unwrap_or_default())?;
@@ -200,55 +205,4 @@ pub fn settle(
         })
         .collect();
     Ok(manifest.apply_soon(changes)?)
-}
-
-/// When a batch ends: by count, by bytes, and large files alone.
-struct Batching {
-    files: usize,
-    count: usize,
-    bytes: u64,
-    alone: bool,
-}
-
-impl Batching {
-    /// Of a batch that is empty.
-    fn new(files: usize) -> Self {
-        Self { files, count: 0, bytes: 0, alone: false }
-    }
-
-    /// Whether `operation` is for the next batch.
-    fn must_end_before(&self, operation: &Operation) -> bool {
-        let size = operation.bytes();
-        self.count > 0 && (self.is_full() || size > SMALL || self.bytes + size > BATCH_BYTES)
-    }
-
-    fn add(&mut self, operation: &Operation) {
-        self.count += 1;
-        self.bytes += operation.bytes();
-        self.alone = operation.bytes() > SMALL;
-    }
-
-    fn is_full(&self) -> bool {
-        self.count >= self.files || self.alone
-    }
-}
-
-/// Cuts operations into batches.
-fn batches<'o, 'p>(
-    operations: &'o [&'p Operation],
-    files: usize,
-) -> impl Iterator<Item = &'o [&'p Operation]> {
-    let mut rest = operations;
-    std::iter::from_fn(move || {
-        let mut batching = Batching::new(files);
-        for operation in rest {
-            if batching.must_end_before(operation) {
-                break;
-            }
-            batching.add(operation);
-        }
-        let (batch, later) = rest.split_at(batching.count);
-        rest = later;
-        (!batch.is_empty()).then_some(batch)
-    })
 }

@@ -1,8 +1,10 @@
 //! An entry that is ready to get its name.
 
+use super::stage::Reading;
 use crate::engine::holes::Passed;
 use crate::model::{Attributes, Record, Stat, Timestamp};
 use crate::store::{Folder, TemporaryName};
+use std::fs::File;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -21,6 +23,8 @@ pub(super) struct Prepared<F: Folder> {
     pub(super) never_still: bool,
     /// The staged entry could not hold all attributes, or be a name of the inode that it should be.
     pub(super) incomplete: bool,
+    /// A large file that was written: the page cache need not keep it once it is on the disk.
+    pub(super) written: Option<File>,
 }
 
 /// What is known of a prepared entry's content.
@@ -36,6 +40,22 @@ pub(super) enum Content {
 }
 
 impl<F: Folder> Prepared<F> {
+    /// A staged entry that nothing speaks against.
+    pub(super) fn staged(folder: Rc<F>, temporary: TemporaryName, reading: Reading) -> Self {
+        let Reading { content, source, attributes, began, still, .. } = reading;
+        Self {
+            folder,
+            temporary: Some(temporary),
+            content,
+            source,
+            attributes,
+            began,
+            never_still: !still,
+            incomplete: false,
+            written: None,
+        }
+    }
+
     /// It is one more name of an inode that the replica has already.
     pub(super) fn is_link(&self) -> bool {
         matches!(self.content, Content::Linked(_))

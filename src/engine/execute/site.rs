@@ -11,6 +11,7 @@ use crate::monitor::Monitor;
 use crate::plan::desired::Rights;
 use crate::roots::Anchors;
 use crate::store::{Applied, Fault, Store};
+use crate::transfer::clone::Clones;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -49,6 +50,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub time_lost: AtomicBool,
     /// Set where the replica has no room: copies are not tried any more.
     pub full: AtomicBool,
+    /// Between which file systems files cannot be cloned.
+    pub clones: Clones,
     /// The folders to work in, once they are there.
     pub grounds: Grounds,
     /// The least size of a large file that found no room: none of that size is tried any more.

@@ -3,39 +3,45 @@
 use super::Site;
 use super::names::FirstNames;
 use super::prepared::{Content, Prepared};
-use super::staged_file::StagedFile;
 use crate::clock;
-use crate::config::file::Durability;
-use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, digest_of, read_link, restat, stood_still};
-use crate::engine::holes::{Passed, is_sparse, pass_on};
-use crate::engine::identity::open_scanned;
+use crate::engine::content::{Arena, NearFolder, digest_of, read_link};
+use crate::engine::holes::Passed;
 use crate::model::operation::End;
-use crate::model::{Attributes, Digest, Kind, Operation, Problem, Stat, Timestamp, Verb};
+use crate::model::{Attributes, Kind, Operation, Problem, Stat, Timestamp, Verb};
 use crate::plan::desired::Desired;
-use crate::store::{Applied, During, Fault, Folder, Staging, Store, TemporaryName, attributes_of};
-use crate::transfer::Interruption;
-use crate::transfer::sparse::Holes;
-use std::fs::File;
-use std::io::Write;
-use std::sync::atomic::Ordering;
+use crate::store::{Applied, Fault, Folder, Staging, Store, TemporaryName};
+use std::rc::Rc;
 
 /// Prepares one entry after the other, in path order.
 pub(super) struct Stager<'s, S: Store, R: Store> {
-    site: &'s Site<'s, S, R>,
+    pub(super) site: &'s Site<'s, S, R>,
     source: NearFolder<'s, S>,
     replica: NearFolder<'s, R>,
     first_names: NearFolder<'s, R>,
     firsts: &'s FirstNames,
     names: std::vec::IntoIter<TemporaryName>,
+    /// The device of the replica's folder at hand.
+    device: u64,
 }
 
-/// One reading of a source file.
-struct Reading {
-    content: Content,
-    source: Stat,
-    attributes: Attributes,
-    began: Timestamp,
-    still: bool,
+/// One reading of a source entry.
+pub(super) struct Reading {
+    pub(super) content: Content,
+    pub(super) source: Stat,
+    pub(super) attributes: Attributes,
+    pub(super) began: Timestamp,
+    pub(super) still: bool,
+    /// What is in the arena is in the staged file already.
+    pub(super) cloned: bool,
+}
+
+/// Where an entry comes from and goes to.
+pub(super) struct Way<S: Folder, R: Folder> {
+    pub(super) ours: Rc<S>,
+    pub(super) theirs: Rc<R>,
+    /// The device that `theirs` lies on.
+    pub(super) device: u64,
+    pub(super) temporary: TemporaryName,
 }
 
 impl<'s, S: Store, R: Store> Stager<'s, S, R> {
@@ -53,6 +59,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             first_names: NearFolder::new(site.replica),
             firsts,
             names: names.into_iter(),
+            device: 0,
         })
     }
 
@@ -65,9 +72,9 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         if self.site.cancel.requested() || !room {
             return Err(End::Skipped);
         }
-        let folder =
-            self.replica.of(&operation.path).map_err(|fault| self.site.failure(operation, &fault))?;
         if operation.verb == Verb::Metadata {
+            let folder =
+                self.replica.of(&operation.path).map_err(|fault| self.site.failure(operation, &fault))?;
             let source = operation.source.ok_or(End::Vanished)?;
             let attributes = self.attributes_for(operation, &source)?;
             // A digest may be older than this run, where the contents were compared without hashing.
@@ -81,15 +88,12 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 began,
                 never_still: false,
                 incomplete: false,
+                written: None,
             });
         }
-        let ground = self.site.check_ground(&operation.path.parent(), &*folder);
-        ground.map_err(|fault| self.site.failure(operation, &fault))?;
-        let ours = self.source.of(&operation.path).map_err(|fault| unread(operation, &fault))?;
-        // One name an entry was asked for.
-        let temporary = self.names.next().ok_or(End::Skipped)?;
+        let way = self.way(operation)?;
         let linked = if operation.verb == Verb::Link {
-            self.stage_link(operation, &*ours, &*folder, &temporary)
+            self.stage_link(operation, &*way.ours, &*way.theirs, &way.temporary)
         } else {
             Ok(None)
         };
@@ -98,30 +102,34 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let staged = match linked {
             Err(end) => Err(end),
             Ok(Some(reading)) => Ok((reading, Applied::default())),
-            Ok(None) if is_file => self.stage_file(operation, &*ours, &*folder, &temporary, arena),
-            Ok(None) => self.stage_other(operation, &*ours, &*folder, &temporary),
+            Ok(None) if is_file => self.stage_file(operation, &way, arena),
+            Ok(None) => self.stage_other(operation, &*way.ours, &*way.theirs, &way.temporary),
         };
         match staged {
-            Ok((Reading { content, source, attributes, began, still }, applied)) => {
-                let temporary = Some(temporary);
-                let (never_still, incomplete) = (!still, applied.attributes_lost || link_lost);
-                Ok(Prepared {
-                    folder,
-                    temporary,
-                    content,
-                    source,
-                    attributes,
-                    began,
-                    never_still,
-                    incomplete,
-                })
+            Ok((reading, applied)) => {
+                let incomplete = applied.attributes_lost || link_lost;
+                Ok(Prepared { incomplete, ..Prepared::staged(way.theirs, way.temporary, reading) })
             }
             Err(end) => {
                 // A leftover is litter that the next run removes.
-                let _ = folder.discard(&temporary);
+                let _ = way.theirs.discard(&way.temporary);
                 Err(end)
             }
         }
+    }
+
+    /// Opens the folders that an entry is brought from and to.
+    pub(super) fn way(&mut self, operation: &Operation) -> Result<Way<S::Folder, R::Folder>, End> {
+        let (site, device) = (self.site, &mut self.device);
+        let theirs = self.replica.of_checked(&operation.path, |path, folder| {
+            *device = site.check_ground(path, folder)?;
+            Ok(())
+        });
+        let theirs = theirs.map_err(|fault| site.failure(operation, &fault))?;
+        let ours = self.source.of(&operation.path).map_err(|fault| unread(operation, &fault))?;
+        // One name an entry was asked for.
+        let temporary = self.names.next().ok_or(End::Skipped)?;
+        Ok(Way { ours, theirs, device: self.device, temporary })
     }
 
     /// The attributes of an entry that is mended in place, if they are to be brought over: they must be
@@ -187,98 +195,8 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             attributes: Attributes::default(),
             began: self.site.began,
             still: true,
+            cloned: false,
         }))
-    }
-
-    fn stage_file(
-        &self,
-        operation: &Operation,
-        ours: &S::Folder,
-        theirs: &R::Folder,
-        temporary: &TemporaryName,
-        arena: &mut Arena,
-    ) -> Result<(Reading, Applied), End> {
-        let failed = |fault: Fault| self.site.failure(operation, &fault);
-        let mut target = StagedFile::new(theirs, temporary);
-        let mut before: Option<(u64, Digest)> = None;
-        for _ in 0..TRIES {
-            let Some(reading) = self.read_once(operation, ours, &mut target, arena)? else { continue };
-            if !reading.still {
-                // What never stands still is taken when two readings of one length agree.
-                let digest = match &reading.content {
-                    Content::InArena(range) => digest_of(arena.get(range)),
-                    Content::Passed(passed) => passed.mark(),
-                    Content::None | Content::Linked(_) => return Err(End::Skipped),
-                };
-                let now = Some((reading.source.fingerprint.size, digest));
-                if std::mem::replace(&mut before, now) != now {
-                    continue;
-                }
-            }
-            let file = match &reading.content {
-                Content::InArena(range) => {
-                    let file = target.emptied().map_err(failed)?;
-                    write_all(file, arena.get(range)).map_err(failed)?;
-                    file
-                }
-                Content::Passed(_) | Content::None | Content::Linked(_) => {
-                    target.present().map_err(failed)?
-                }
-            };
-            let desired = self.desired(operation, &reading.source);
-            let kept = self.site.rights.preserve;
-            if reading.attributes.has_other_capability() && kept.owner && kept.xattrs {
-                self.site.owner_lost.store(true, Ordering::Relaxed);
-            }
-            let applied = theirs.finish_file(file, &desired, &reading.attributes).map_err(failed)?;
-            self.site.note_applied(&operation.path, applied);
-            if self.site.durability == Durability::File {
-                file.sync_all().during("make durable (fsync)").map_err(failed)?;
-            }
-            return Ok((reading, applied));
-        }
-        let cause =
-            "it kept changing while it was read; the replica keeps what it had, and the next run tries again";
-        Err(End::Failed(Problem::source(&operation.path, "copy", cause)))
-    }
-
-    /// Reads the source file once: a small one into the arena, a large one straight into the staged
-    /// file. `None`: its length changed meanwhile.
-    fn read_once(
-        &self,
-        operation: &Operation,
-        ours: &S::Folder,
-        target: &mut StagedFile<'_, R::Folder>,
-        arena: &mut Arena,
-    ) -> Result<Option<Reading>, End> {
-        let began = clock::now();
-        let unread = |fault: Fault| unread(operation, &fault);
-        let unread_io = |error| unread(Fault { action: "read", error });
-        let failed = |fault: Fault| self.site.failure(operation, &fault);
-        let scanned = operation.source.as_ref().ok_or(End::Vanished)?;
-        let (file, source) = open_scanned(ours, operation.path.name(), scanned).map_err(unread)?;
-        let size = source.fingerprint.size;
-        let sparse = is_sparse(&file, &source);
-        let content = if size <= SMALL && !sparse {
-            match arena.read(&file, size).map_err(unread_io)? {
-                Some(range) => Content::InArena(range),
-                None => return Ok(None),
-            }
-        } else {
-            let sink = target.emptied().map_err(failed)?;
-            let holes = sparse.then(|| Holes::kept_if(self.site.rights.preserve.sparse));
-            match pass_on((&file, sink), size, holes, self.site.chunk_bytes, self.site.cancel) {
-                Ok((copied, passed)) if copied == size => Content::Passed(passed),
-                Ok(_) => return Ok(None),
-                Err(Interruption::Source(error)) => return Err(unread_io(error)),
-                Err(Interruption::Replica(error)) => return Err(failed(Fault { action: "write", error })),
-                Err(Interruption::Cancelled) => return Err(End::Skipped),
-            }
-        };
-        let found = attributes_of(&file, self.site.rights.scope()).map_err(unread)?;
-        let attributes = self.site.rights.desired_attributes(&source, found);
-        let still = stood_still(&source, &restat(&file).map_err(unread_io)?);
-        Ok(Some(Reading { content, source, attributes, began, still }))
     }
 
     fn stage_other(
@@ -322,21 +240,17 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let (_, applied) =
             theirs.set_metadata(temporary.as_bytes(), &made, &desired, &attributes).map_err(failed)?;
         self.site.note_applied(&operation.path, applied);
-        Ok((Reading { content, source, attributes, began, still: true }, applied))
+        Ok((Reading { content, source, attributes, began, still: true, cloned: false }, applied))
     }
 
     /// What the new entry is to have.
-    fn desired(&self, operation: &Operation, source: &Stat) -> Desired {
+    pub(super) fn desired(&self, operation: &Operation, source: &Stat) -> Desired {
         self.site.rights.desired_new(source, operation.replica.as_ref())
     }
 }
 
-fn write_all(mut file: &File, bytes: &[u8]) -> Result<(), Fault> {
-    file.write_all(bytes).map_err(|error| Fault { action: "write", error })
-}
-
 /// A step on the source's side that failed; what went away meanwhile is no problem.
-fn unread(operation: &Operation, fault: &Fault) -> End {
+pub(super) fn unread(operation: &Operation, fault: &Fault) -> End {
     if fault.is_absence() {
         End::Vanished
     } else {

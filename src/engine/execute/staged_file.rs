@@ -1,26 +1,28 @@
 //! The file that a copy is written to before it gets its name.
 
+use super::stage::Way;
 use crate::store::{During, Fault, Folder, TemporaryName};
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek};
+use std::rc::Rc;
 
 /// The file under its temporary name, made when it is first needed.
-pub(super) struct StagedFile<'f, F: Folder> {
-    folder: &'f F,
-    temporary: &'f TemporaryName,
+pub(super) struct StagedFile<F: Folder> {
+    folder: Rc<F>,
+    temporary: TemporaryName,
     file: Option<File>,
 }
 
-impl<'f, F: Folder> StagedFile<'f, F> {
+impl<F: Folder> StagedFile<F> {
     /// Nothing is made yet.
-    pub(super) fn new(folder: &'f F, temporary: &'f TemporaryName) -> Self {
-        Self { folder, temporary, file: None }
+    pub(super) fn of<S: Folder>(way: &Way<S, F>) -> Self {
+        Self { folder: Rc::clone(&way.theirs), temporary: way.temporary.clone(), file: None }
     }
 
     /// The file, whatever is in it.
     pub(super) fn present(&mut self) -> Result<&File, Fault> {
         if self.file.is_none() {
-            self.file = Some(self.folder.stage_file(self.temporary)?);
+            self.file = Some(self.folder.stage_file(&self.temporary)?);
         }
         // Made just above where it was not there.
         self.file.as_ref().ok_or(io::Error::from(ErrorKind::NotFound)).during("make a temporary for")
@@ -34,5 +36,13 @@ impl<'f, F: Folder> StagedFile<'f, F> {
             file.set_len(0).and_then(|()| file.rewind()).during("write")?;
         }
         Ok(file)
+    }
+
+    /// The file for good, with nothing in it unless it is to be kept as it is.
+    pub(super) fn into_emptied(mut self, keep: bool) -> Result<File, Fault> {
+        if !keep {
+            self.emptied()?;
+        }
+        self.file.ok_or(io::Error::from(ErrorKind::NotFound)).during("make a temporary for")
     }
 }

@@ -5,6 +5,7 @@ use super::read::{Reading, is_large};
 use super::report::{Judged, Rebuilt};
 use crate::cancel::Cancel;
 use crate::engine::content::SMALL;
+use crate::engine::deal::{Deck, Most};
 use crate::engine::job::{Job, Trees};
 use crate::engine::observe;
 use crate::engine::workers::{Window, Workers};
@@ -25,10 +26,6 @@ use std::time::Duration;
 /// hash, little enough to be in the processor's cache still when they are hashed.
 const FILES_TOGETHER: usize = 256;
 const BYTES_TOGETHER: u64 = 2 << 20;
-
-/// So many large files a worker reads in step, as far as their chunks have room in this many bytes.
-const LARGE_TOGETHER: usize = 8;
-const LARGE_BYTES: usize = 16 << 20;
 
 /// Rows written in one go.
 const ROWS_TOGETHER: usize = 1024;
@@ -79,7 +76,7 @@ impl Scan<'_> {
             let rows = rows.into_iter().flatten().map(|row| Ok(row?));
             let join = Join::new(source, replica, rows)?;
             workers.within(|window| {
-                let large_together = (LARGE_BYTES / (2 * chunk_bytes).max(1)).clamp(1, LARGE_TOGETHER);
+                let large = Deck::new(window.workers(), Most::ANY);
                 let mut inquest = Inquest {
                     examiner: &examiner,
                     fresh,
@@ -88,9 +85,7 @@ impl Scan<'_> {
                     monitor,
                     shields: Shields::default(),
                     small: Batch::default(),
-                    large: Vec::new(),
-                    large_together,
-                    workers: self.job.settings.workers.max(1),
+                    large,
                     rows: Vec::new(),
                     told_bytes: 0,
                 };
@@ -193,9 +188,7 @@ struct Inquest<'i, 'w, 'scope> {
     monitor: &'i dyn Monitor,
     shields: Shields,
     small: Batch,
-    large: Vec<Joined>,
-    large_together: usize,
-    workers: usize,
+    large: Deck<Joined>,
     rows: Vec<Change>,
     told_bytes: u64,
 }
@@ -210,10 +203,8 @@ impl Inquest<'_, '_, '_> {
             self.report.counts.unseen += 1;
             self.keep(joined.row.map(Change::Put))?;
         } else if is_large(&joined) {
-            self.large.push(joined);
-            if self.large.len() == self.large_together {
-                let batch = std::mem::take(&mut self.large);
-                self.submit(batch)?;
+            for hand in self.large.add(file_bytes(&joined), joined) {
+                self.submit(hand)?;
             }
         } else {
             let size = content_bytes(&joined);
@@ -301,16 +292,8 @@ impl Inquest<'_, '_, '_> {
 
     fn finish(mut self) -> Result<(), Error> {
         self.flush()?;
-        // What is left of the large ones is dealt out, so that nobody is idle.
-        let large = std::mem::take(&mut self.large);
-        let share = large.len().div_ceil(self.workers).max(1);
-        let mut large = large.into_iter();
-        loop {
-            let batch: Vec<Joined> = large.by_ref().take(share).collect();
-            if batch.is_empty() {
-                break;
-            }
-            self.submit(batch)?;
+        for hand in self.large.deal() {
+            self.submit(hand)?;
         }
         while !self.window.is_idle() {
             self.wait()?;
@@ -320,6 +303,15 @@ impl Inquest<'_, '_, '_> {
         }
         self.write()
     }
+}
+
+/// Bytes of both sides of an entry.
+fn file_bytes(joined: &Joined) -> u64 {
+    let size = |seen: &Option<Seen>| match seen {
+        Some(Seen::Present(stat)) => stat.fingerprint.size,
+        _ => 0,
+    };
+    size(&joined.source).saturating_add(size(&joined.replica))
 }
 
 /// Bytes of the small contents of an entry: those of the larger side, as the other is let go where

@@ -3,7 +3,7 @@
 use super::stream;
 use crate::cancel::Cancel;
 use crate::clock;
-use crate::engine::content::{Arena, NearFolder, SMALL, TRIES, read_link, restat, stood_still};
+use crate::engine::content::{Arena, NearFolder, SMALL, read_link, restat, stood_still};
 use crate::engine::identity::open_scanned;
 use crate::hash::digest_many;
 use crate::model::{EntryPath, Kind, Problem, Seen, Side, Stat, Timestamp};
@@ -58,13 +58,25 @@ pub(super) fn failed(path: &EntryPath, side: Side, fault: &Fault) -> Content {
 /// A small content, perhaps still to be hashed with the others.
 enum Held {
     Known(Content),
-    InMemory {
-        range: Range<usize>,
-        stat: Stat,
-        began: Timestamp,
-    },
-    /// It has outgrown the memory meant for it since the walk saw it.
-    Grown,
+    InMemory(InMemory),
+    /// It is not as the walk saw it, or has outgrown the memory meant for it since.
+    Changed,
+}
+
+/// A content that was read whole.
+struct InMemory {
+    range: Range<usize>,
+    stat: Stat,
+    began: Timestamp,
+    /// Kept open to be asked whether it stood still; a link's text cannot change.
+    file: Option<File>,
+}
+
+impl InMemory {
+    fn stood_still(&self) -> bool {
+        let still = |file| restat(file).is_ok_and(|now| stood_still(&self.stat, &now));
+        self.file.as_ref().is_none_or(still)
+    }
 }
 
 /// A content in memory, and whose it is.
@@ -100,11 +112,9 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
             let nothing = || Held::Known(Content::Unread);
             let source = if source { hold(&mut ours, joined, Side::Source, arena) } else { nothing() };
             let replica = if replica { hold(&mut theirs, joined, Side::Replica, arena) } else { nothing() };
-            if matches!(source, Held::Grown) || matches!(replica, Held::Grown) {
+            if !self.settle(source, replica, index, &mut contents[index], &mut pending, arena) {
                 contents[index] = stream::read_one(self, joined);
-                continue;
             }
-            self.settle(source, replica, index, &mut contents[index], &mut pending, arena);
         }
         let inputs: Vec<&[u8]> = pending.iter().map(|pending| arena.get(&pending.range)).collect();
         for (pending, digest) in pending.iter().zip(digest_many(&inputs)) {
@@ -114,16 +124,22 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
                 Side::Source => contents.source = read(pending.stat, pending.began),
                 Side::Replica => contents.replica = read(pending.stat, pending.began),
             }
-            if let Some((stat, began)) = pending.shared {
-                contents.replica = read(stat, began);
-                contents.same = true;
+            let Some((stat, began)) = pending.shared else { continue };
+            contents.replica = read(stat, began);
+            contents.same = true;
+            // Both sides hold what the row does not know: nobody looked whether they stood still.
+            let joined = &batch[pending.index];
+            let known = joined.row.as_ref().and_then(|row| row.digest);
+            if known.is_some_and(|known| known != digest) {
+                *contents = stream::read_one(self, joined);
             }
         }
         contents
     }
 
     /// Sorts out what was read of one entry. Comparing bytes in memory is many times faster than
-    /// hashing them, and proves more: what is the same is hashed once for both sides.
+    /// hashing them, and proves more: what is the same is hashed once for both sides, and whatever
+    /// changed under the reading did not show in it. `false`: it is to be read with more care.
     fn settle(
         &self,
         source: Held,
@@ -132,63 +148,58 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
         contents: &mut Contents,
         pending: &mut Vec<Pending>,
         arena: &mut Arena,
-    ) {
-        let mut bytes = 0;
+    ) -> bool {
+        let sort = |held, content: &mut Content| match held {
+            Held::Known(known) => {
+                *content = known;
+                Some(None)
+            }
+            Held::InMemory(held) => Some(Some(held)),
+            Held::Changed => None,
+        };
+        let (Some(ours), Some(theirs)) =
+            (sort(source, &mut contents.source), sort(replica, &mut contents.replica))
+        else {
+            return false;
+        };
         let mut shared = None;
-        let mut ours = None;
-        match source {
-            Held::Known(content) => contents.source = content,
-            Held::InMemory { range, stat, began } => {
-                bytes += stat.fingerprint.size;
-                ours = Some((range, stat, began));
+        match (&ours, &theirs) {
+            (Some(ours), Some(theirs)) if arena.get(&ours.range) == arena.get(&theirs.range) => {
+                arena.release(&theirs.range);
+                shared = Some((theirs.stat, theirs.began));
             }
-            Held::Grown => {}
+            _ if ![&ours, &theirs].into_iter().flatten().all(InMemory::stood_still) => return false,
+            _ => {}
         }
-        match replica {
-            Held::Known(content) => contents.replica = content,
-            Held::InMemory { range, stat, began } => {
-                bytes += stat.fingerprint.size;
-                if ours.as_ref().is_some_and(|(ours, ..)| arena.get(ours) == arena.get(&range)) {
-                    arena.release(&range);
-                    shared = Some((stat, began));
-                } else {
-                    pending.push(Pending { index, side: Side::Replica, shared: None, range, stat, began });
-                }
-            }
-            Held::Grown => {}
+        let size = |held: &Option<InMemory>| held.as_ref().map_or(0, |held| held.stat.fingerprint.size);
+        self.bytes.fetch_add(size(&ours) + size(&theirs), Ordering::Relaxed);
+        if let Some(InMemory { range, stat, began, .. }) = theirs.filter(|_| shared.is_none()) {
+            pending.push(Pending { index, side: Side::Replica, shared: None, range, stat, began });
         }
-        if let Some((range, stat, began)) = ours {
+        if let Some(InMemory { range, stat, began, .. }) = ours {
             pending.push(Pending { index, side: Side::Source, shared, range, stat, began });
         }
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        true
     }
 }
 
-/// Reads a file or a link's text into the arena; a file again while it changes under the reading.
+/// Reads a file or a link's text into the arena.
 fn hold<T: Store>(near: &mut NearFolder<'_, T>, joined: &Joined, side: Side, arena: &mut Arena) -> Held {
     let path = &joined.path;
     let mut attempt = || -> Result<Held, Fault> {
         let folder = near.of(path)?;
+        let began = clock::now();
         if kind(joined, side) == Some(Kind::Symlink) {
-            let began = clock::now();
             let (stat, target) = read_link(&*folder, path.name())?;
-            return Ok(Held::InMemory { range: arena.put(&target), stat, began });
+            return Ok(Held::InMemory(InMemory { range: arena.put(&target), stat, began, file: None }));
         }
-        for _ in 0..TRIES {
-            let began = clock::now();
-            let (file, stat) = open(&*folder, joined, side)?;
-            if stat.fingerprint.size > SMALL {
-                return Ok(Held::Grown);
-            }
-            let range = arena.read(&file, stat.fingerprint.size).during("read")?;
-            let still = stood_still(&stat, &restat(&file).during("look at")?);
-            match range {
-                Some(range) if still => return Ok(Held::InMemory { range, stat, began }),
-                Some(range) => arena.release(&range),
-                None => {}
-            }
+        let (file, stat) = open(&*folder, joined, side)?;
+        if stat.fingerprint.size > SMALL {
+            return Ok(Held::Changed);
         }
-        Ok(Held::Known(Content::Failed(restless(path, side))))
+        let range = arena.read(&file, stat.fingerprint.size).during("read")?;
+        let held = |range| Held::InMemory(InMemory { range, stat, began, file: Some(file) });
+        Ok(range.map_or(Held::Changed, held))
     };
     attempt().unwrap_or_else(|fault| Held::Known(failed(path, side, &fault)))
 }

@@ -1,45 +1,43 @@
 //! Large files: read in chunks, both sides of several files in step, their hashes side by side.
 
 use super::read::{Reading, failed, kind, open, restless};
+use crate::cancel::Cancel;
 use crate::clock;
+use crate::engine::abreast::{ABREAST, Lane, abreast, piece_bytes};
 use crate::engine::content::{TRIES, digest_of, read_link, restat, stood_still};
 use crate::engine::holes::is_sparse;
-use crate::hash::{Stream, update_many};
+use crate::hash::Stream;
 use crate::model::{Kind, Side, Stat, Timestamp};
 use crate::plan::join::Joined;
 use crate::plan::verdict::{Content, Contents, wanted};
 use crate::store::{During, Fault, Store};
+use crate::transfer::cache::{FLOOD, Passage};
 use crate::transfer::extents::HoleReader;
 use crate::transfer::fill;
+use std::cell::RefCell;
 use std::fs::File;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the files of a batch hold, in their order.
 pub(super) fn read<S: Store, R: Store>(reading: &Reading<'_, S, R>, batch: &[Joined]) -> Vec<Contents> {
     let mut contents = vec![Contents::UNREAD; batch.len()];
-    let mut open: Vec<usize> = (0..batch.len()).collect();
-    for attempt in 1..=TRIES {
-        let mut members: Vec<Member<'_>> =
-            open.iter().map(|&index| Member::open(reading, index, &batch[index])).collect();
-        while members.iter().any(Member::is_reading) {
-            if reading.cancel.requested() {
-                return contents;
-            }
-            let bytes = advance(&mut members);
-            reading.bytes.fetch_add(bytes, Ordering::Relaxed);
+    let chunk_bytes = piece_bytes(reading.chunk_bytes, batch.len());
+    let waiting: RefCell<Vec<(usize, u32)>> =
+        RefCell::new((0..batch.len()).rev().map(|at| (at, 1)).collect());
+    let next = || {
+        if reading.cancel.requested() {
+            return None;
         }
-        open.clear();
-        for member in members {
-            let index = member.index;
-            match member.finish(attempt == TRIES) {
-                Some(found) => contents[index] = found,
-                None => open.push(index),
-            }
+        let (index, attempt) = waiting.borrow_mut().pop()?;
+        Some(Member::open(reading, (index, attempt), &batch[index], chunk_bytes))
+    };
+    abreast(ABREAST, next, |member| {
+        let (index, attempt) = member.attempt;
+        match member.finish(attempt == TRIES) {
+            Some(found) => contents[index] = found,
+            None => waiting.borrow_mut().push((index, attempt + 1)),
         }
-        if open.is_empty() {
-            break;
-        }
-    }
+    });
     contents
 }
 
@@ -48,41 +46,54 @@ pub(super) fn read_one<S: Store, R: Store>(reading: &Reading<'_, S, R>, joined: 
     read(reading, std::slice::from_ref(joined)).pop().unwrap_or(Contents::UNREAD)
 }
 
-/// Reads the next chunk of everything, and hashes all chunks side by side; returns the bytes read.
-fn advance(members: &mut [Member<'_>]) -> u64 {
-    let mut bytes = 0;
-    let mut work: Vec<(&mut Stream, &[u8])> = Vec::with_capacity(2 * members.len());
-    for member in members {
-        bytes += member.fill();
-        let Member { source, replica, together, .. } = member;
+/// Both sides of one entry.
+struct Member<'b> {
+    /// Its number in the batch, and how often it was tried.
+    attempt: (usize, u32),
+    joined: &'b Joined,
+    source: Track,
+    replica: Track,
+    /// Both hold the same so far: the source's hash is that of both.
+    together: bool,
+    cancel: &'b Cancel,
+    bytes: &'b AtomicU64,
+}
+
+impl Lane for Member<'_> {
+    fn advance(&mut self) -> bool {
+        // What is read after a request to stop is not used.
+        if self.cancel.requested() {
+            (self.source.filled, self.replica.filled) = (0, 0);
+            return false;
+        }
+        let bytes = self.fill();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.is_reading()
+    }
+
+    fn hashing<'l>(&'l mut self, work: &mut Vec<(&'l mut Stream, &'l [u8])>) {
+        let Member { source, replica, together, .. } = self;
         for track in [Some(source), (!*together).then_some(replica)].into_iter().flatten() {
             if track.filled > 0 {
                 work.push((&mut track.hash, &track.buffer[..track.filled]));
             }
         }
     }
-    update_many(&mut work);
-    bytes
-}
-
-/// Both sides of one entry.
-struct Member<'b> {
-    index: usize,
-    joined: &'b Joined,
-    source: Track,
-    replica: Track,
-    /// Both hold the same so far: the source's hash is that of both.
-    together: bool,
 }
 
 impl<'b> Member<'b> {
-    fn open<S: Store, R: Store>(reading: &Reading<'_, S, R>, index: usize, joined: &'b Joined) -> Self {
+    fn open<S: Store, R: Store>(
+        reading: &Reading<'b, S, R>,
+        attempt: (usize, u32),
+        joined: &'b Joined,
+        chunk_bytes: usize,
+    ) -> Self {
         let (source, replica) = wanted(joined, reading.sides);
-        let chunk_bytes = reading.chunk_bytes;
         let source = Track::open(reading.source, joined, Side::Source, source, chunk_bytes);
         let replica = Track::open(reading.replica, joined, Side::Replica, replica, chunk_bytes);
         let together = source.reading && replica.reading;
-        Self { index, joined, source, replica, together }
+        let (cancel, bytes) = (reading.cancel, reading.bytes);
+        Self { attempt, joined, source, replica, together, cancel, bytes }
     }
 
     fn is_reading(&self) -> bool {
@@ -131,6 +142,9 @@ struct Track {
     reading: bool,
     /// How a file with holes is read.
     holes: Option<HoleReader>,
+    /// What reading it does to the page cache.
+    cache: Option<Passage>,
+    at: u64,
     buffer: Vec<u8>,
     /// Bytes of the buffer that the last chunk fills.
     filled: usize,
@@ -144,6 +158,8 @@ impl Track {
             otherwise: Content::Unread,
             reading: false,
             holes: None,
+            cache: None,
+            at: 0,
             buffer: Vec::new(),
             filled: 0,
             hash: Stream::new(),
@@ -171,6 +187,8 @@ impl Track {
         }
         let (file, stat) = open(&folder, joined, side)?;
         self.holes = is_sparse(&file, &stat).then(|| HoleReader::of(stat.fingerprint.size));
+        let size = stat.fingerprint.size;
+        self.cache = (size > FLOOD && self.holes.is_none()).then(|| Passage::of(&file, size));
         self.file = Some((file, stat, began));
         self.reading = true;
         self.buffer = vec![0; chunk_bytes];
@@ -191,6 +209,10 @@ impl Track {
         match read.during("read") {
             Ok(read) => {
                 self.filled = read;
+                self.at += read as u64;
+                if let Some(cache) = &mut self.cache {
+                    cache.was_read(file, self.at);
+                }
                 self.reading = read == self.buffer.len();
             }
             Err(fault) => {

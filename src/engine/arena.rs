@@ -1,0 +1,67 @@
+//! Memory for the contents of small files, which are read whole, compared and hashed together.
+
+use crate::transfer;
+use std::cell::RefCell;
+use std::fs::File;
+use std::ops::Range;
+
+/// Room for the contents of a batch's small files, used again from batch to batch.
+#[derive(Default)]
+pub struct Arena {
+    bytes: Vec<u8>,
+    used: usize,
+    /// Bytes read at a time.
+    chunk: usize,
+}
+
+thread_local! {
+    /// Kept from batch to batch: fresh memory costs a page fault every 4 KiB.
+    static ARENA: RefCell<Arena> = RefCell::default();
+}
+
+impl Arena {
+    /// Lends this worker's arena, empty; it reads `chunk` bytes at a time.
+    pub fn with<T>(chunk: usize, work: impl FnOnce(&mut Arena) -> T) -> T {
+        ARENA.with_borrow_mut(|arena| {
+            arena.used = 0;
+            arena.chunk = chunk;
+            work(arena)
+        })
+    }
+
+    /// Reads a file that should hold `size` bytes; `None`: it holds more or fewer.
+    pub fn read(&mut self, file: &File, size: u64) -> std::io::Result<Option<Range<usize>>> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let end = self.used + size;
+        if self.bytes.len() <= end {
+            self.bytes.resize((end + 1).next_power_of_two(), 0);
+        }
+        let read = transfer::read_whole(file, &mut self.bytes[self.used..=end], self.chunk)?;
+        Ok((read == size).then(|| {
+            let range = self.used..end;
+            self.used = end;
+            range
+        }))
+    }
+
+    /// Takes in what was read elsewhere.
+    pub fn put(&mut self, content: &[u8]) -> Range<usize> {
+        let range = self.used..self.used + content.len();
+        if self.bytes.len() < range.end {
+            self.bytes.resize(range.end.next_power_of_two(), 0);
+        }
+        self.bytes[range.clone()].copy_from_slice(content);
+        self.used = range.end;
+        range
+    }
+
+    /// What was read there.
+    pub fn get(&self, range: &Range<usize>) -> &[u8] {
+        &self.bytes[range.clone()]
+    }
+
+    /// Forgets what was read last.
+    pub fn release(&mut self, range: &Range<usize>) {
+        self.used = range.start;
+    }
+}
