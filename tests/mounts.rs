@@ -300,3 +300,22 @@ fn a_word_that_is_no_choice_for_replica_mounts_is_refused() {
     mirror.run(&[]).expect(2).says("line 1").says("mirror");
     assert!(!mirror.replica.exists());
 }
+
+#[test]
+fn a_mount_point_is_remembered_under_the_new_name_of_the_folder_that_it_lies_in() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("old/file"), "of the source itself");
+    mkdir(mirror.in_source("old/disk"));
+    let Some(disk) = tmpfs(&mirror.in_source("old/disk")) else { return };
+    write(mirror.in_source("old/disk/deep/file"), "on a disk");
+    settle();
+    mirror.sync();
+    disk.unmount();
+    fs::rename(mirror.in_source("old"), mirror.in_source("new")).unwrap();
+    settle();
+    for _ in 0..2 {
+        mirror.run(&[]).expect(3).says("new/disk/").says("Mount it again");
+        assert_eq!(read(mirror.in_replica("new/disk/deep/file")), "on a disk");
+    }
+    assert!(!mirror.in_replica("old").exists());
+}

@@ -39,6 +39,9 @@ pub enum Reply {
 const FILES_TOGETHER: usize = 256;
 const BYTES_TOGETHER: u64 = 2 << 20;
 
+/// Fewer questions are not shared out.
+const LEAST_TOGETHER: usize = 8;
+
 /// Confirmed rows written in one transaction.
 const CONFIRMED_TOGETHER: usize = 1024;
 
@@ -213,6 +216,16 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         self.submit(questions)
     }
 
+    /// Shares out what is left, so that nobody is idle at the end.
+    fn flush_to_all(&mut self) -> Result<(), Error> {
+        let share = self.questions.len().div_ceil(self.window.workers()).max(LEAST_TOGETHER);
+        while self.questions.len() > share {
+            let rest = self.questions.split_off(self.questions.len() - share);
+            self.submit(rest)?;
+        }
+        self.flush()
+    }
+
     fn submit(&mut self, questions: Vec<Question>) -> Result<(), Error> {
         let (Some(comparison), false) = (self.means.comparison, questions.is_empty()) else { return Ok(()) };
         self.make_room()?;
@@ -281,7 +294,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     /// Takes in all that is on its way.
     fn drain(&mut self) -> Result<(), Error> {
         self.send_rest()?;
-        self.flush()?;
+        self.flush_to_all()?;
         self.large.deal().into_iter().try_for_each(|hand| self.submit(hand))?;
         while let Some(reply) = self.window.next() {
             self.hear(reply)?;

@@ -69,7 +69,7 @@ fn look_ahead(
         root_mounts = reader.root_mounts()?;
         source_mounts = reader.source_mounts()?;
     }
-    let View { mut source, mut replica } = job.look_at_trees(&root_mounts)?;
+    let View { source, mut replica } = job.look_at_trees(&root_mounts)?;
     let before = reader.map_or(Ok(None), Reader::held_plan)?;
     source.recall_mounts(source_mounts);
     let known = succeeds || reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true));

@@ -16,6 +16,7 @@ use crate::model::operation::End;
 use crate::model::{Done, EntryPath, Kind, Operation, Problem, Stat, Verb};
 use crate::monitor::Monitor;
 use crate::mountinfo;
+use crate::plan::is_temporary_name;
 use crate::plan::relocation::{Move, Relocation, Relocations};
 use crate::store::{During, Fault, Folder, Store, TemporaryName, Writes};
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ pub fn carry_out<S: Store, R: Store>(
     let mut shifter = Shifter { site, comparison, mounts: mounts_in(replica_root), readied: HashMap::new() };
     let mut writes = begin(site)?;
     let mut ledger = Ledger::default();
-    while let Some(next) = relocations.next() {
+    while let Some(next) = relocations.next_move() {
         if site.cancel.requested() {
             break;
         }
@@ -85,6 +86,7 @@ pub fn carry_out<S: Store, R: Store>(
             }
             Err(fault) => {
                 relocations.give_up(item);
+                ledger.shifts.extend(shifter.put_back(&renamed[item], &lies, rows));
                 let from = &renamed[item].way.rows;
                 monitor.warning(&format!(
                     "the folder {from} is called {to} in the source, but cannot be renamed in the replica ({fault}): what \
@@ -199,6 +201,19 @@ impl<S: Store, R: Store> Shifter<'_, S, R> {
         let from = near.of(lies)?;
         let into = near.of(to)?;
         from.relocate(lies.name(), &expected, &*into, to.name(), None).map(drop)
+    }
+
+    /// A folder that was put aside and gets no other name goes back to where it was, if that is free.
+    fn put_back(&mut self, renamed: &Renamed, lies: &EntryPath, rows: EntryPath) -> Option<Shift> {
+        let was = &renamed.way.lies;
+        if lies == was || !is_temporary_name(lies.name()) {
+            return None;
+        }
+        let expected = self.expected(renamed, lies).ok()?;
+        let mut near = NearFolder::new(self.site.replica);
+        let (from, into) = (near.of(lies).ok()?, near.of(was).ok()?);
+        from.relocate(lies.name(), &expected, &*into, was.name(), None).ok()?;
+        Some(Shift::Move(rows, was.clone()))
     }
 
     /// Exchanges the names of two folders whose parents are there.

@@ -53,7 +53,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         let apart = gates::see_apart(job, &recorded, &trees)?;
         Ok((trees, apart))
     });
-    let (mut trees, apart) = match opened {
+    let (trees, apart) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             gates::note_refusal(&manifest, began, &error)?;
@@ -160,6 +160,8 @@ impl<'e> Pass<'e> {
         let Some(renamed) = scanned.renamed else { return Ok((self.note(scanned, report)?, site)) };
         report.tally.adopted += scanned.adopted;
         let readied = self.relocate(&renamed, report)?;
+        // They have followed the folders that they lie in.
+        self.trees.source.recall_mounts(self.manifest.source_mounts()?);
         let site = self.site();
         let scanned = self.look(&site, false, readied, report)?;
         Ok((self.note(scanned, report)?, site))

@@ -41,11 +41,16 @@ where
 
     fn step(&mut self) -> Result<Option<Joined>, E> {
         let heads = [self.source.peek(), self.replica.peek(), self.rows.peek()];
-        let Some(path) = heads.into_iter().flatten().min().cloned() else { return Ok(None) };
-        let source = self.source.take_if(&path)?.map(|entry| entry.seen);
-        let replica = self.replica.take_if(&path)?.map(|entry| entry.seen);
-        let row = self.rows.take_if(&path)?;
-        Ok(Some(Joined { path, source, replica, row }))
+        let Some(least) = heads.into_iter().flatten().min() else { return Ok(None) };
+        let [source, replica, row] = heads.map(|head| head == Some(least));
+        let source = if source { self.source.take()? } else { None };
+        let replica = if replica { self.replica.take()? } else { None };
+        let row = if row { self.rows.take()? } else { None };
+        let (source, first) = source.map_or((None, None), |entry| (Some(entry.seen), Some(entry.path)));
+        let (replica, second) = replica.map_or((None, None), |entry| (Some(entry.seen), Some(entry.path)));
+        // One of the three has it: they were looked for by the least of their paths.
+        let path = first.or(second).or_else(|| row.as_ref().map(|row| row.path.clone()));
+        Ok(path.map(|path| Joined { path, source, replica, row }))
     }
 }
 

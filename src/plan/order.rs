@@ -69,9 +69,9 @@ where
         self.head.as_ref().map(Keyed::key)
     }
 
-    /// Gives away the item in hand if it has this path, and takes the next one.
-    pub fn take_if(&mut self, path: &EntryPath) -> Result<Option<T>, E> {
-        let Some(head) = self.head.take_if(|head| head.key() == path) else { return Ok(None) };
+    /// Gives away the item in hand, and takes the next one.
+    pub fn take(&mut self) -> Result<Option<T>, E> {
+        let Some(head) = self.head.take() else { return Ok(None) };
         self.head = self.rest.next().transpose()?;
         match &self.head {
             Some(next) if next.key() <= head.key() => Err(OrderBreach {

@@ -152,17 +152,19 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn entry(path: &EntryPath) -> Result<Entry, ()> {
-        Ok(Entry { path: path.clone(), seen: Seen::Unreadable(String::new()) })
+    fn entry(path: &EntryPath) -> Entry {
+        Entry { path: path.clone(), seen: Seen::Unreadable(String::new()) }
     }
 
     fn seen_through(view: &View, all: &BTreeSet<EntryPath>) -> Vec<EntryPath> {
         let open = |folder: &EntryPath| -> Box<dyn Iterator<Item = Result<Entry, ()>>> {
             let at_or_below = |path: &&EntryPath| *path == folder || path.is_below(folder);
-            let some: Vec<_> = all.iter().filter(at_or_below).map(entry).collect();
+            let some: Vec<_> = all.iter().filter(at_or_below).map(|path| Ok(entry(path))).collect();
             Box::new(some.into_iter())
         };
-        Rebased::new(view.clone(), all.iter().map(entry), open).map(|item| item.unwrap().path).collect()
+        Rebased::new(view.clone(), all.iter().map(|path| Ok(entry(path))), open)
+            .map(|item| item.unwrap().path)
+            .collect()
     }
 
     proptest! {

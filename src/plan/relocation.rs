@@ -68,7 +68,7 @@ impl Relocations {
 
     /// What is to be done next; `None` at the end. It must be answered by [`Relocations::done`],
     /// [`Relocations::swapped`], [`Relocations::give_up`] or [`Relocations::without_exchange`].
-    pub fn next(&mut self) -> Option<Move> {
+    pub fn next_move(&mut self) -> Option<Move> {
         while let Some(item) = self.queue.pop_front() {
             if !self.is_pending(item) {
                 continue;
@@ -245,7 +245,7 @@ mod tests {
     fn carry_out(tree: &mut BTreeMap<EntryPath, u32>, items: Vec<Relocation>) -> Vec<(EntryPath, EntryPath)> {
         let mut relocations = Relocations::of(items);
         let mut log = Vec::new();
-        while let Some(next) = relocations.next() {
+        while let Some(next) = relocations.next_move() {
             assert!(log.len() < 100, "it does not come to an end: {log:?}");
             let (item, to) = match next {
                 Move::Swap(one, other) => {
@@ -324,9 +324,9 @@ mod tests {
         let lagging = Relocation { lies: path(".t/"), rows: path("b/"), to: path("c/") };
         let mut all = items(&[("a/", "b/")]);
         all.push(lagging);
-        assert_eq!(Relocations::of(all).next(), Some(Move::Home(1)));
+        assert_eq!(Relocations::of(all).next_move(), Some(Move::Home(1)));
         let there = Relocation { lies: path("b/"), rows: path("a/"), to: path("b/") };
-        assert_eq!(Relocations::of(vec![there]).next(), Some(Move::Home(0)));
+        assert_eq!(Relocations::of(vec![there]).next_move(), Some(Move::Home(0)));
     }
 
     #[test]
@@ -347,8 +347,8 @@ mod tests {
             let count = parents.len().min(news.len());
             let place = |parents: &[prop::sample::Index], names: &dyn Fn(usize) -> String| {
                 let mut places: Vec<EntryPath> = Vec::new();
-                for number in 0..count {
-                    let above = parents[number].index(number + 1);
+                for (number, parent) in parents.iter().enumerate().take(count) {
+                    let above = parent.index(number + 1);
                     let parent = above.checked_sub(1).map_or_else(EntryPath::root, |at| places[at].clone());
                     places.push(parent.child(names(number).as_bytes(), true));
                 }

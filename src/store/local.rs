@@ -79,7 +79,7 @@ impl LocalStore {
     }
 
     /// The mount points that earlier runs met: where one is gone, its replica is left alone.
-    pub fn recall_mounts(&mut self, known: BTreeSet<EntryPath>) {
+    pub fn recall_mounts(&self, known: BTreeSet<EntryPath>) {
         self.memory.recall(known);
     }
 

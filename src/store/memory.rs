@@ -3,24 +3,25 @@
 
 use crate::model::EntryPath;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// Which folders of a tree were mount points in earlier runs, and which are to be remembered.
 #[derive(Debug, Default)]
 pub(super) struct MountMemory {
-    known: BTreeSet<EntryPath>,
+    known: RwLock<BTreeSet<EntryPath>>,
     kept: Mutex<BTreeSet<EntryPath>>,
 }
 
 impl MountMemory {
-    /// Remembers `known` from earlier runs.
-    pub(super) fn recall(&mut self, known: BTreeSet<EntryPath>) {
-        self.known = known;
+    /// Remembers `known` from earlier runs, and forgets what a walk has seen so far.
+    pub(super) fn recall(&self, known: BTreeSet<EntryPath>) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Whether something was mounted at `folder` in an earlier run.
     pub(super) fn knows(&self, folder: &EntryPath) -> bool {
-        self.known.contains(folder)
+        self.known.read().unwrap_or_else(PoisonError::into_inner).contains(folder)
     }
 
     /// Something is mounted at `folder` now.
@@ -32,7 +33,8 @@ impl MountMemory {
     pub(super) fn keep_below(&self, path: &EntryPath) {
         // A name that could not be looked at may be a folder.
         let folder = if path.is_folder() || path.is_root() { path.clone() } else { path.other_kind() };
-        let below = self.known.range(folder.clone()..).take_while(|p| **p == folder || p.is_below(&folder));
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let below = known.range(folder.clone()..).take_while(|p| **p == folder || p.is_below(&folder));
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).extend(below.cloned());
     }
 
@@ -51,7 +53,7 @@ mod tests {
     fn what_was_not_seen_stays_known_and_what_is_away_is_forgotten() {
         let paths =
             |all: &[&str]| -> BTreeSet<EntryPath> { all.iter().map(|p| EntryPath::from(*p)).collect() };
-        let mut memory = MountMemory::default();
+        let memory = MountMemory::default();
         memory.recall(paths(&["a/", "b/c/", "b/d/e/", "bb/", "d/"]));
         memory.note(&EntryPath::from("new/"));
         memory.keep_below(&EntryPath::from("b"));

@@ -61,7 +61,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
     let mut durable = Durable::new(site.replica, site.durability != Durability::None);
     let mut instead = Instead::default();
     let mut dones = Vec::new();
-    while let Some(next) = relocations.next() {
+    while let Some(next) = relocations.next_move() {
         if site.cancel.requested() {
             break;
         }
@@ -89,19 +89,16 @@ pub(super) fn carry_out<S: Store, R: Store>(
             Move::Home(_) => mover.bring_home(moving, &lies).map(|row| (moving.to.clone(), Some(row))),
             Move::Aside(_) | Move::Swap(..) => mover.put_aside(moving, &lies).map(|name| (name, None)),
         };
-        match result {
-            Ok((name, row)) => {
-                relocations.done(item, &name);
-                if let Some(row) = row {
-                    dones.extend(told(moving, row, started.elapsed()));
-                }
+        if let Ok((name, row)) = result {
+            relocations.done(item, &name);
+            if let Some(row) = row {
+                dones.extend(told(moving, row, started.elapsed()));
             }
+        } else {
             // Whatever kept it from moving, it can be copied.
-            Err(_) => {
-                relocations.give_up(item);
-                mover.discard(&lies);
-                instead.0.push((moving.as_copy(), moving.old.as_deref().cloned()));
-            }
+            relocations.give_up(item);
+            mover.discard(&lies);
+            instead.0.push((moving.as_copy(), moving.old.as_deref().cloned()));
         }
         if dones.len() >= TOGETHER {
             durable.settle(Verb::Move, &mut dones);

@@ -88,7 +88,7 @@ fn look(
         reader.check_job(&job.roots())?;
     }
     let recorded = reader.as_ref().map_or(Ok(RootMounts::default()), Reader::root_mounts)?;
-    let mut trees = job.open_trees(false, &recorded)?;
+    let trees = job.open_trees(false, &recorded)?;
     if let Some(reader) = &reader {
         trees.source.recall_mounts(reader.source_mounts()?);
     }
@@ -120,7 +120,7 @@ fn renew(
     let started = Instant::now();
     let began = clock::now();
     // Before the manifest: one that is only just made would say that the job had its first run.
-    let mut trees = job.open_trees(false, &RootMounts::default())?;
+    let trees = job.open_trees(false, &RootMounts::default())?;
     let manifest = job.open_manifest(lock, began, monitor)?;
     let (anchors, recorded) = (&trees.anchors, manifest.root_mounts()?);
     gates::expect(job, &recorded, &anchors.source, Some(&anchors.replica))?;
