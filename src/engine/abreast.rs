@@ -124,8 +124,8 @@ mod tests {
     fn pieces_are_small_where_many_files_share_the_cache_and_never_larger_than_asked_for() {
         for (chunk, files, piece) in [
             (1 << 20, 1, 1 << 17),
-            (1 << 20, 8, 1 << 17),
-            (1 << 20, 100, 1 << 17),
+            (1 << 20, 8, 1 << 16),
+            (1 << 20, 100, 1 << 16),
             (4096, 8, 4096),
             (1, 8, 1),
         ] {
