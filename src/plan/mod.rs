@@ -93,6 +93,8 @@ pub struct Moving {
     pub content: Option<(Digest, Timestamp)>,
     /// Its metadata must be put right.
     pub mend: bool,
+    /// How its attributes differ.
+    pub difference: Difference,
     /// The source may have changed again within the same clock tick.
     pub racy: bool,
     /// The delete of the old name that it takes the place of; `None` where another file comes there.

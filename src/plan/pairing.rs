@@ -136,6 +136,7 @@ impl<'p> Pairing<'p> {
                 target: self.target(pair.new),
                 content: row.digest.zip(row.hashed),
                 mend: false,
+                difference: Difference::None,
                 racy,
                 old: None,
             };
@@ -194,6 +195,7 @@ impl<'p> Pairing<'p> {
             target: self.target(pair.new),
             content: digest.map(|digest| (digest, *began)),
             mend: differ,
+            difference: *attributes,
             racy: is_racy(source.fingerprint.ctime, *began, self.rules.tick_nanos, None),
             old: None,
         };
