@@ -171,3 +171,40 @@ fn a_move_and_a_copy_that_the_replica_refuses_leave_the_old_name_as_it_is() {
     assert_eq!(fs::read(mirror.in_replica("one")).unwrap(), b"content");
     assert_eq!(sync(&mirror), ["move uno one"]);
 }
+
+#[test]
+fn in_a_rotation_of_files_no_name_is_ever_missing_or_wrong() {
+    if !common::inject::possible() {
+        return;
+    }
+    for call in ["renameat2", "renameat", "linkat", "unlinkat"] {
+        for number in 1..=8 {
+            let mirror = planted(&[
+                ("log", "newest"),
+                ("log.1", "the one before"),
+                ("log.2", "an older one still"),
+                ("x", "x"),
+            ]);
+            rename(&mirror, "log.2", "log.3");
+            rename(&mirror, "log.1", "log.2");
+            rename(&mirror, "log", "log.1");
+            write(mirror.in_source("log"), "begun anew");
+            rename(&mirror, "x", "y");
+            settle();
+            let (old, new) = (
+                ["newest", "the one before", "an older one still"],
+                ["begun anew", "newest", "the one before"],
+            );
+            let run = common::inject::run(&mirror, &[], call, number, common::inject::Fault::Kill);
+            run.wait_for(std::time::Duration::from_secs(30));
+            for (name, (old, new)) in ["log", "log.1", "log.2"].into_iter().zip(old.into_iter().zip(new)) {
+                let found = fs::read_to_string(mirror.in_replica(name)).unwrap_or_default();
+                assert!(found == old || found == new, "{call} {number}: {name} holds {found:?}");
+            }
+            mirror.sync();
+            settle();
+            mirror.run(&[]).expect(0);
+            mirror.assert_idle();
+        }
+    }
+}

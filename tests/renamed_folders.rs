@@ -306,3 +306,106 @@ fn a_run_killed_anywhere_in_a_cycle_of_renames_is_finished_by_the_next() {
         }
     }
 }
+
+#[test]
+fn a_run_killed_while_a_folder_goes_into_or_out_of_itself_is_finished_by_the_next() {
+    if !common::inject::possible() {
+        return;
+    }
+    for call in ["renameat2", "syncfs", "pwrite64"] {
+        for number in 1..=4 {
+            let mirror = planted(&["a", "b/child"]);
+            rename(&mirror, "a", "t");
+            rename(&mirror, "t", "a/inner");
+            rename(&mirror, "b/child", "t");
+            rename(&mirror, "b", "z");
+            rename(&mirror, "t", "b");
+            settle();
+            let fault = common::inject::Fault::Kill;
+            let run = common::inject::run(&mirror, &[], call, number, fault);
+            run.wait_for(std::time::Duration::from_secs(30));
+            remove(mirror.in_source("z"));
+            mirror.run(&["--max-delete", "off"]).expect(0);
+            mirror.assert_in_step();
+            settle();
+            mirror.run(&[]).expect(0);
+            mirror.assert_idle();
+        }
+    }
+}
+
+#[test]
+fn a_name_that_an_arriving_folder_brings_along_is_as_taken_to_a_dry_run_as_to_a_run() {
+    let mirror = planted(&["a", "c/x"]);
+    write(mirror.in_source("c/other"), "keeps c from being empty");
+    settle();
+    mirror.sync();
+    rename(&mirror, "c", "b");
+    remove(mirror.in_source("b/x"));
+    rename(&mirror, "a", "b/x");
+    let done = sync(&mirror);
+    assert!(done.iter().all(|line| !line.starts_with("copy")), "{done:?}");
+    // A file had the name.
+    write(mirror.in_source("name"), "a file");
+    settle();
+    mirror.sync();
+    remove(mirror.in_source("name"));
+    rename(&mirror, "b", "name");
+    sync(&mirror);
+}
+
+#[test]
+fn an_ordinary_user_can_rename_folders_that_nobody_may_write_to() {
+    let mirror = Mirror::of_an_ordinary_user();
+    for folder in ["from/read-only", "to"] {
+        write(mirror.in_source(format!("{folder}/file")), folder);
+    }
+    chmod(mirror.in_source("from/read-only"), 0o555);
+    mirror.give_away(&mirror.in_source(""));
+    settle();
+    mirror.sync();
+    chmod(mirror.in_source("from/read-only"), 0o755);
+    rename(&mirror, "from/read-only", "to/read-only");
+    chmod(mirror.in_source("to/read-only"), 0o555);
+    chmod(mirror.in_source("from"), 0o555);
+    settle();
+    let summary = mirror.summary(&[]);
+    assert_eq!((&summary["move"], &summary["copy"]), (&1.into(), &0.into()), "{summary}");
+    mirror.assert_in_step();
+    for folder in ["from", "to/read-only"] {
+        for root in [&mirror.source, &mirror.replica] {
+            chmod(root.join(folder), 0o755);
+        }
+    }
+}
+
+#[test]
+fn what_leaves_a_closed_folder_is_closed_before_it_has_its_new_name() {
+    if !common::inject::possible() {
+        return;
+    }
+    let mirror = planted(&["private/inner", "private/plain"]);
+    write(mirror.in_source("private/file"), "secret");
+    mkdir(mirror.in_source("open"));
+    chmod(mirror.in_source("private"), 0o700);
+    settle();
+    mirror.sync();
+    rename(&mirror, "private/inner", "open/inner");
+    rename(&mirror, "private/file", "open/file");
+    chmod(mirror.in_source("open/inner"), 0o700);
+    chmod(mirror.in_source("open/file"), 0o600);
+    settle();
+    let trace = mirror.path("trace");
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-e", "trace=fchmod,chmod,fchmodat,fchmodat2,renameat2,renameat", "-o"]).arg(&trace);
+    command.arg(mirror.program_path()).arg("--once").args(mirror.roots());
+    mirror.isolate(&mut command);
+    finish(command).expect(0);
+    let trace = fs::read_to_string(trace).unwrap();
+    for (name, mode) in [("\"inner\"", "0700"), ("\"file\"", "0600")] {
+        let renamed = trace.lines().position(|line| line.contains("rename") && line.contains(name)).unwrap();
+        let before: Vec<&str> = trace.lines().take(renamed).filter(|line| line.contains(mode)).collect();
+        assert!(!before.is_empty(), "{name} is renamed before it is closed: {trace}");
+    }
+    mirror.assert_in_step();
+}

@@ -146,6 +146,11 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
 
     /// Folders hold entries of their own; only their figures and attributes are compared.
     pub fn compare_folders(&self, path: &EntryPath) -> Knowledge {
+        self.compare_folder_with(path, path)
+    }
+
+    /// The same where the replica has it as `theirs`.
+    pub fn compare_folder_with(&self, path: &EntryPath, theirs: &EntryPath) -> Knowledge {
         let began = clock::now();
         let scope = self.rights.scope();
         let at_source = || -> Result<_, Fault> {
@@ -153,7 +158,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             Ok((folder.own_stat()?, folder.own_attributes(scope)?))
         };
         let at_replica = || -> Result<_, Fault> {
-            let folder = self.replica.folder(path)?;
+            let folder = self.replica.folder(theirs)?;
             Ok((folder.own_stat()?, folder.own_attributes(scope)?))
         };
         self.compare_figures(path, began, at_source(), at_replica())

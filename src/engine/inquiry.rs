@@ -14,6 +14,7 @@ use crate::monitor::{Monitor, Phase};
 use crate::plan::Plan;
 use crate::plan::census::Census;
 use crate::plan::decide::Knowledge;
+use crate::plan::early::Ahead;
 use crate::plan::join::Joined;
 use crate::plan::links::Settled;
 use crate::plan::pairing::Unnamed;
@@ -56,9 +57,17 @@ pub struct Scanned {
     pub census: Census,
     /// Rows that were confirmed as they are.
     pub adopted: u64,
-    /// Folders that have other names and can get them in the replica; `None`: there are none, or nobody
-    /// looked.
-    pub renamed: Option<Vec<Renamed>>,
+    /// What a second look is to know; `None`: the plan is complete.
+    pub again: Option<Again>,
+}
+
+/// What a first look found that did not plan.
+#[derive(Debug)]
+pub struct Again {
+    /// Folders that have other names and can get them in the replica.
+    pub renamed: Vec<Renamed>,
+    /// What may go ahead then.
+    pub ahead: Ahead,
 }
 
 /// All settled names of these inodes of the source.
@@ -325,17 +334,19 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
         let inodes = self.planner.incomplete_inodes();
         let rows = if inodes.is_empty() { Vec::new() } else { (self.books.of_inodes)(&inodes)? };
-        let rules = self.planner.rules();
+        let (rules, surveyed) = (self.planner.rules(), self.planner.surveyed());
         let Planned { mut plan, census, confirmed } = self.planner.finish(&rows);
         self.adopted += confirmed.len() as u64;
         (self.books.confirm)(confirmed)?;
-        if !self.renamed.is_empty() {
-            let renamed = Some(self.asides.place(self.renamed));
-            return Ok(Scanned { plan, census, adopted: self.adopted, renamed });
+        if let Some(ahead) = surveyed {
+            let replica = self.means.comparison.map(|comparison| comparison.replica);
+            let renamed = replica.map(|replica| self.asides.place(self.renamed, replica)).unwrap_or_default();
+            let again = Some(Again { renamed, ahead });
+            return Ok(Scanned { plan, census, adopted: self.adopted, again });
         }
         if let Some(comparison) = self.means.comparison {
             match_files(&mut plan, rules, comparison, &rows, self.window);
         }
-        Ok(Scanned { plan, census, adopted: self.adopted, renamed: None })
+        Ok(Scanned { plan, census, adopted: self.adopted, again: None })
     }
 }

@@ -83,15 +83,16 @@ fn look_ahead(
     let look =
         Look { job, source: &source, rules: &rules, reader, doubted, workers: &workers, cancel, monitor };
     let scanned = look.at(replica.as_ref(), None)?;
-    let Scanned { plan, census, .. } = match (scanned.renamed, &mut replica) {
-        (Some(renamed), Some(replica)) => {
+    let Scanned { plan, census, .. } = match (scanned.again, &mut replica) {
+        (Some(again), Some(replica)) => {
+            let renamed = again.renamed;
             let foresight = Foresight::of(replica, &renamed, job.settings.workers, cancel)?;
             replica.look_through(foresight.view());
             let mut scanned = look.at(Some(replica), Some(&foresight))?;
             scanned.plan.renamed = renamed.iter().map(relocate::planned).collect();
             scanned
         }
-        (renamed, _) => Scanned { renamed, ..scanned },
+        (again, _) => Scanned { again, ..scanned },
     };
     if cancel.requested() {
         return Err(Error::Interrupted);

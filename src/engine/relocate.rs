@@ -6,18 +6,19 @@
 //! leaves rows that lag behind; the next one knows the folders by their inodes, also under temporary names.
 
 use super::content::{Comparison, NearFolder};
-use super::execute::{Site, way};
+use super::execute::Site;
+use super::execute::way::{self, Readied};
 use super::renames::Renamed;
 use super::report::Tally;
 use crate::config::file::Durability;
 use crate::error::Error;
 use crate::manifest::{Manifest, Shift};
 use crate::model::operation::End;
-use crate::model::{Done, EntryPath, Kind, Operation, Problem, Stat, Verb};
+use crate::model::{Difference, Done, EntryPath, Kind, Operation, Problem, Stat, Verb};
 use crate::monitor::Monitor;
 use crate::mountinfo;
-use crate::plan::is_temporary_name;
 use crate::plan::relocation::{Move, Relocation, Relocations};
+use crate::plan::{FolderTask, is_temporary_name};
 use crate::store::{During, Fault, Folder, Store, TemporaryName, Writes};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -37,7 +38,7 @@ pub fn carry_out<S: Store, R: Store>(
     manifest: &Manifest,
     tally: &mut Tally,
     monitor: &dyn Monitor,
-) -> Result<HashMap<EntryPath, Verb>, Error> {
+) -> Result<HashMap<EntryPath, Readied>, Error> {
     site.anchors.recheck()?;
     let ways: Vec<Relocation> = renamed.iter().map(|renamed| renamed.way.clone()).collect();
     let mut relocations = Relocations::of(ways);
@@ -182,7 +183,7 @@ struct Shifter<'s, S: Store, R: Store> {
     site: &'s Site<'s, S, R>,
     comparison: &'s Comparison<'s, S, R>,
     mounts: Vec<EntryPath>,
-    readied: HashMap<EntryPath, Verb>,
+    readied: HashMap<EntryPath, Readied>,
 }
 
 impl<S: Store, R: Store> Shifter<'_, S, R> {
@@ -196,11 +197,33 @@ impl<S: Store, R: Store> Shifter<'_, S, R> {
                 self.readied.insert(task.path.clone(), verb);
             }
         }
-        let expected = self.expected(renamed, lies)?;
+        let expected = self.close(renamed, lies)?;
         let mut near = NearFolder::new(self.site.replica);
         let from = near.of(lies)?;
         let into = near.of(to)?;
         from.relocate(lies.name(), &expected, &*into, to.name(), None).map(drop)
+    }
+
+    /// Makes a folder ready to be renamed, and returns its figures.
+    fn close(&mut self, renamed: &Renamed, lies: &EntryPath) -> Result<Stat, Fault> {
+        let expected = self.expected(renamed, lies)?;
+        let task = FolderTask {
+            path: renamed.way.to.clone(),
+            source: renamed.source,
+            replica: Some(expected),
+            verb: None,
+            difference: Difference::None,
+            displaces: false,
+        };
+        // The root at least is above it.
+        let parent = renamed.above.last().map_or(renamed.source, |parent| parent.source);
+        if let Some(readied) = way::close(self.site, self.comparison, &task, &parent, lies, &expected)? {
+            self.readied.insert(task.path, readied);
+        }
+        if way::open_to_leave(self.site, &lies.parent())? {
+            self.readied.entry(lies.parent()).or_insert(None);
+        }
+        Ok(expected)
     }
 
     /// A folder that was put aside and gets no other name goes back to where it was, if that is free.
@@ -227,7 +250,7 @@ impl<S: Store, R: Store> Shifter<'_, S, R> {
                 self.readied.insert(task.path.clone(), verb);
             }
         }
-        let (here, there) = (self.expected(one, first)?, self.expected(other, second)?);
+        let (here, there) = (self.close(one, first)?, self.close(other, second)?);
         let mut near = NearFolder::new(self.site.replica);
         let (folder, into) = (near.of(first)?, near.of(second)?);
         folder.exchange_with((first.name(), &here), &*into, (second.name(), &there)).map(drop)

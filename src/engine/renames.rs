@@ -9,6 +9,7 @@ use crate::plan::relocation::{Relocation, feasible};
 use crate::plan::step::Suspect;
 use crate::plan::{FolderTask, is_temporary_name};
 use crate::store::{Folder, Store};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -23,8 +24,6 @@ pub struct Renamed {
     pub replica_inode: u64,
     /// The source's folders above its new name, the root first.
     pub above: Vec<Arc<FolderTask>>,
-    /// The replica has something under the new name.
-    occupied: bool,
     /// It was found in the replica.
     found: bool,
 }
@@ -113,7 +112,6 @@ pub fn identify<S: Store, R: Store>(
             source: *now,
             replica_inode: inode,
             above: suspect.way.clone(),
-            occupied: suspect.joined.replica.is_some(),
             found: at_old || at_target,
         }));
     }
@@ -149,7 +147,7 @@ impl Asides {
     }
 
     /// Those of `renamed` that are in the replica and can get their names; their rows may lag behind.
-    pub fn place(&self, renamed: Vec<Renamed>) -> Vec<Renamed> {
+    pub fn place<R: Store>(&self, renamed: Vec<Renamed>, replica: &R) -> Vec<Renamed> {
         let placed = renamed.into_iter().filter_map(|mut renamed| {
             if !renamed.found {
                 renamed.way.lies = self.0.get(&renamed.replica_inode)?.clone();
@@ -158,8 +156,11 @@ impl Asides {
         });
         let placed: Vec<Renamed> = placed.collect();
         let ways: Vec<Relocation> = placed.iter().map(|renamed| renamed.way.clone()).collect();
-        let occupied: Vec<bool> = placed.iter().map(|renamed| renamed.occupied).collect();
-        let can = feasible(&ways, &occupied);
+        let near = RefCell::new(NearFolder::new(replica));
+        let can = feasible(&ways, &|place| {
+            look(&mut near.borrow_mut(), place)
+                .is_some_and(|stat| (stat.kind() == Kind::Folder) == place.is_folder())
+        });
         placed.into_iter().zip(can).filter_map(|(renamed, can)| can.then_some(renamed)).collect()
     }
 }

@@ -24,7 +24,7 @@ use crate::plan::early::Ahead;
 use crate::plan::gate::approve;
 use crate::store::local::LocalStore;
 use crate::transfer::clone::Clones;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
@@ -156,18 +156,26 @@ impl<'e> Pass<'e> {
     /// the plan is there. Returns it with the place to carry it out.
     fn plan(&self, report: &mut Report) -> Result<(Plan, Site<'e, LocalStore, LocalStore>), Error> {
         let site = self.site();
-        let scanned = self.look(&site, true, HashMap::new(), report)?;
-        let Some(renamed) = scanned.renamed else { return Ok((self.note(scanned, report)?, site)) };
+        // Without rows nothing is known under another name, and a second look would be told nothing.
+        let first = self.manifest.knows_entries()?;
+        let ahead = if first { Ahead::Nothing } else { Ahead::AllBut(HashSet::new()) };
+        let scanned = self.look(&site, first, ahead, HashMap::new(), report)?;
+        let Some(again) = scanned.again else { return Ok((self.note(scanned, report)?, site)) };
         report.tally.adopted += scanned.adopted;
-        let readied = self.relocate(&renamed, report)?;
+        let readied =
+            if again.renamed.is_empty() { HashMap::new() } else { self.relocate(&again.renamed, report)? };
         // They have followed the folders that they lie in.
         self.trees.source.recall_mounts(self.manifest.source_mounts()?);
         let site = self.site();
-        let scanned = self.look(&site, false, readied, report)?;
+        let scanned = self.look(&site, false, again.ahead, readied, report)?;
         Ok((self.note(scanned, report)?, site))
     }
 
-    fn relocate(&self, renamed: &[Renamed], report: &mut Report) -> Result<HashMap<EntryPath, Verb>, Error> {
+    fn relocate(
+        &self,
+        renamed: &[Renamed],
+        report: &mut Report,
+    ) -> Result<HashMap<EntryPath, Option<Verb>>, Error> {
         let site = self.site();
         let comparison =
             comparison(self.job, &self.trees.source, &self.trees.replica, self.rules, self.cancel);
@@ -180,7 +188,8 @@ impl<'e> Pass<'e> {
         &self,
         site: &Site<'_, LocalStore, LocalStore>,
         renames: bool,
-        readied: HashMap<EntryPath, Verb>,
+        ahead: Ahead,
+        readied: HashMap<EntryPath, Option<Verb>>,
         report: &mut Report,
     ) -> Result<Scanned, Error> {
         let (manifest, source, replica) = (self.manifest, &self.trees.source, &self.trees.replica);
@@ -206,9 +215,6 @@ impl<'e> Pass<'e> {
             },
             settle: &mut |dones| settle(dones, manifest, tally, self.monitor),
         };
-        // Without rows nothing is known under another name.
-        let has_rows = manifest.knows_entries()?;
-        let ahead = if has_rows { Ahead::Overflow } else { Ahead::All };
         let scan = Scan {
             job: self.job,
             source,
@@ -216,7 +222,7 @@ impl<'e> Pass<'e> {
             rules: self.rules,
             cancel: self.cancel,
             site: Some(site),
-            renames: renames && has_rows,
+            renames,
             ahead,
             foresight: None,
             readied,

@@ -36,14 +36,14 @@ pub struct Scan<'e> {
     pub cancel: &'e Cancel,
     /// Where new entries are brought over while the join goes on.
     pub site: Option<&'e Site<'e, LocalStore, LocalStore>>,
-    /// Look for folders that have another name.
+    /// Look for folders that have another name; a second look may follow.
     pub renames: bool,
     /// Which new entries go ahead.
     pub ahead: Ahead,
     /// The replica is looked at as it will be: a dry run renames nothing.
     pub foresight: Option<&'e Foresight>,
     /// What this run did to folders before it planned.
-    pub readied: HashMap<EntryPath, Verb>,
+    pub readied: HashMap<EntryPath, Option<Verb>>,
 }
 
 /// How contents are compared.
@@ -76,7 +76,7 @@ impl Scan<'_> {
         monitor.phase(Phase::Scan, None);
         let comparison =
             self.replica.map(|replica| comparison(self.job, self.source, replica, self.rules, self.cancel));
-        let mode = Mode { renames: self.renames && !self.rules.ignore_inode, ahead: self.ahead };
+        let mode = Mode { renames: self.renames, ahead: self.ahead.clone() };
         std::thread::scope(|scope| {
             let threads = self.job.settings.workers;
             let source = observe::walk(scope, Side::Source, Some(self.source), threads, self.cancel)?;

@@ -83,9 +83,10 @@ proptest! {
         let manifest = fixture.open().unwrap().manifest;
         let model = fill(&manifest, paths);
         let moved = manifest.relocate(&[Shift::Move(from.clone(), to.clone())]);
-        prop_assert_eq!(moved.is_ok(), apart(&from, &to));
-        let left: Model = model.iter().filter(|(path, _)| !within(path, &to)).map(|(p, r)| (p.clone(), r.clone())).collect();
-        let expected = if moved.is_ok() { renamed(&left, &[(&from, &to)]) } else { model };
+        prop_assert!(moved.is_ok());
+        let left: Model = model.iter().filter(|(path, _)| !within(path, &to) || within(path, &from)).map(|(p, r)| (p.clone(), r.clone())).collect();
+        // What is in the way at the new place goes, unless it moves itself.
+        let expected = if from == to { model } else { renamed(&left, &[(&from, &to)]) };
         prop_assert_eq!(read(&manifest), expected);
     }
 
@@ -125,7 +126,7 @@ fn shifts_follow_each_other_in_one_transaction_or_none_of_them_does() {
     let manifest = fixture.open().unwrap().manifest;
     let model = fill(&manifest, ["a/", "a/x", "b/", "b/y", "c/", "c/z"].map(EntryPath::from).into());
     let moved = |from: &str, to: &str| Shift::Move(from.into(), to.into());
-    assert!(manifest.relocate(&[moved("a/", "d/"), moved("b/", "b/in/")]).is_err());
+    assert!(manifest.relocate(&[moved("a/", "d/"), moved("b/", "")]).is_err());
     assert_eq!(read(&manifest), model);
     // A cycle by way of a temporary name; then a folder into the place that it has left.
     manifest
@@ -140,7 +141,7 @@ fn neither_the_root_nor_a_file_is_a_range() {
     let fixture = Fixture::new();
     let manifest = fixture.open().unwrap().manifest;
     let model = fill(&manifest, ["", "a", "a/", "a/b"].map(EntryPath::from).into());
-    for (from, to) in [("", "b/"), ("a/", ""), ("a", "b"), ("a/", "b"), ("a/", "a/"), ("a/", "a/c/")] {
+    for (from, to) in [("", "b/"), ("a/", ""), ("a", "b"), ("a/", "b")] {
         let refused = manifest.relocate(&[Shift::Move(from.into(), to.into())]).unwrap_err().to_string();
         assert!(refused.contains("cannot rename"), "{refused}");
         assert!(manifest.relocate(&[Shift::Swap(from.into(), to.into())]).is_err(), "{from} {to}");
@@ -166,7 +167,7 @@ fn what_waits_to_be_written_is_read_moved_and_survives_a_refusal() {
     let manifest = fixture.open().unwrap().manifest;
     manifest.apply_soon(vec![Change::Put(plain("a/")), Change::Put(plain("a/x"))]).unwrap();
     assert!(!Reader::open(&fixture.path()).unwrap().knows_entries().unwrap(), "it waits");
-    assert!(manifest.relocate(&[Shift::Move("a/".into(), "a/".into())]).is_err());
+    assert!(manifest.relocate(&[Shift::Swap("a/".into(), "a/".into())]).is_err());
     manifest.relocate(&[Shift::Move("a/".into(), "b/".into())]).unwrap();
     manifest.apply_soon(vec![Change::Forget("b/x".into()), Change::Put(plain("c"))]).unwrap();
     assert!(manifest.find(&"b/x".into()).unwrap().is_none());

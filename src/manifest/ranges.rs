@@ -16,7 +16,8 @@ const NOWHERE: &[u8] = b"/";
 /// What becomes of the rows of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shift {
-    /// Those at and below the first get the second as their prefix, in the place of any that have it.
+    /// Those at and below the first get the second as their prefix, in the place of any that have it; one may
+    /// lie in the other.
     Move(EntryPath, EntryPath),
     /// Those at and below one and the other exchange their prefixes.
     Swap(EntryPath, EntryPath),
@@ -27,7 +28,8 @@ impl Manifest {
     /// likewise, all in one transaction.
     ///
     /// # Errors
-    /// Where one of two paths is no folder, is the root or lies in the other, nothing is changed.
+    /// Where one of two paths is no folder or is the root, or lies in the one that it is exchanged with,
+    /// nothing is changed.
     pub fn relocate(&self, shifts: &[Shift]) -> Result<(), ManifestError> {
         self.transaction(|connection| {
             if any_within(connection, &self.path, NOWHERE)? {
@@ -42,12 +44,23 @@ impl Manifest {
         let rename = |from: &[u8], to: &[u8]| rename(connection, &self.path, from, to);
         match shift {
             Shift::Move(from, to) => {
-                self.check_apart(from, to)?;
+                self.check_folders(from, to)?;
+                if from == to {
+                    return Ok(());
+                }
+                if nested(from, to) {
+                    rename(from.as_bytes(), NOWHERE)?;
+                    forget(connection, &self.path, to.as_bytes())?;
+                    return rename(NOWHERE, to.as_bytes());
+                }
                 forget(connection, &self.path, to.as_bytes())?;
                 rename(from.as_bytes(), to.as_bytes())
             }
             Shift::Swap(one, other) => {
-                self.check_apart(one, other)?;
+                self.check_folders(one, other)?;
+                if one == other || nested(one, other) {
+                    return Err(self.refused(one, other, "one lies in the other"));
+                }
                 rename(one.as_bytes(), NOWHERE)?;
                 rename(other.as_bytes(), one.as_bytes())?;
                 rename(NOWHERE, other.as_bytes())
@@ -55,21 +68,22 @@ impl Manifest {
         }
     }
 
-    /// That both are folders, none of them the root, and none within the other.
-    fn check_apart(&self, from: &EntryPath, to: &EntryPath) -> Result<(), ManifestError> {
+    /// That both are folders, and none of them the root.
+    fn check_folders(&self, from: &EntryPath, to: &EntryPath) -> Result<(), ManifestError> {
         let fits = |path: &EntryPath| path.is_folder() && !path.is_root();
-        if !fits(from) || !fits(to) {
-            return Err(self.refused(from, to, "both must be folders below the root"));
+        if fits(from) && fits(to) {
+            return Ok(());
         }
-        if from == to || from.is_below(to) || to.is_below(from) {
-            return Err(self.refused(from, to, "one lies in the other"));
-        }
-        Ok(())
+        Err(self.refused(from, to, "both must be folders below the root"))
     }
 
     fn refused(&self, from: &EntryPath, to: &EntryPath, cause: &'static str) -> ManifestError {
         ManifestError::Range { path: self.path.clone(), from: from.clone(), to: to.clone(), cause }
     }
+}
+
+fn nested(one: &EntryPath, other: &EntryPath) -> bool {
+    one.is_below(other) || other.is_below(one)
 }
 
 /// The first key after all that begin with `prefix`, which ends in `/`: that byte plus one is `0`.

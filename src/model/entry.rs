@@ -1,6 +1,6 @@
 //! One entry as a walk found it.
 
-use super::{EntryPath, Stat};
+use super::{EntryPath, Kind, Stat};
 
 /// What a walk could see of an entry. Unreadable is not absent: it shields all below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,14 @@ pub enum Seen {
     /// A name that is there but whose figures could not be read, and why. Where its folder's listing does
     /// not say that it is a folder, that is not known, and its key carries no `/`.
     Unreadable(String),
+}
+
+impl Seen {
+    /// Whether this is a FIFO, a socket or a device node.
+    pub fn is_special(&self) -> bool {
+        let Seen::Present(stat) = self else { return false };
+        matches!(stat.kind(), Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice)
+    }
 }
 
 /// One entry of a walk.

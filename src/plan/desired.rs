@@ -1,6 +1,6 @@
 //! What metadata a replica entry should have, given the source's and what this process may do.
 
-use crate::model::{Attributes, DeviceSet, Kind, Preserve, Scope, Stat, Timestamp};
+use crate::model::{Attributes, DeviceSet, Difference, Kind, Preserve, Scope, Stat, Timestamp};
 use std::fmt::Write as _;
 
 /// Who this process is, as far as keeping owners goes, and what it is to keep.
@@ -69,6 +69,27 @@ impl Rights {
             desired.gid = replaced.map(|old| old.gid);
         }
         desired
+    }
+
+    /// The permission bits of `now` less what it, or whom it belongs to, is to lose when it becomes what
+    /// `source` wants: what may be so before it gets new content or a new name.
+    pub fn interim(&self, source: &Stat, now: &Stat, difference: Difference) -> u32 {
+        const OWNER_ALL: u32 = 0o700;
+        const GROUP_ALL: u32 = 0o070;
+        const OTHERS_ALL: u32 = 0o077;
+        let desired = self.desired(source);
+        let mut mode = now.fingerprint.mode & desired.mode.unwrap_or(now.fingerprint.mode);
+        if desired.uid.is_some_and(|uid| uid != now.uid) {
+            mode &= !OWNER_ALL;
+        }
+        if desired.gid.is_some_and(|gid| gid != now.gid) {
+            mode &= !GROUP_ALL;
+        }
+        if difference == Difference::Access {
+            // With an ACL the group's bits are the mask of all that it names.
+            mode &= !OTHERS_ALL;
+        }
+        mode
     }
 
     /// The permission bits that may be kept.

@@ -6,6 +6,7 @@
 
 use super::FolderTask;
 use crate::model::Operation;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Something new that is to be brought over while the join goes on.
@@ -19,27 +20,25 @@ pub struct Early {
 }
 
 /// How much is brought over before the plan is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ahead {
-    /// Nothing: a dry run.
+    /// Nothing: a dry run, or a first look at trees that the manifest knows.
     Nothing,
-    /// All that is new: the manifest has no row, so that nothing can be known under another name.
-    All,
-    /// What does not fit the memory that a plan may take.
-    Overflow,
+    /// All that is new but what has one of these inodes in the source, which are those of rows whose entries
+    /// are gone: it may be one of them under another name.
+    AllBut(HashSet<u64>),
 }
 
-/// New entries that a plan holds before more are brought over at once: some 30 MB of them.
+/// New entries, or deletes, that a first look plans: some 30 MB of them. Where there are more it only looks
+/// which entries are gone, so that a second look knows what need not wait.
 pub const PLANNED_MOST: usize = 1 << 16;
 
 impl Ahead {
-    /// Whether something new may be brought over where a plan has `planned` operations already.
-    /// `known`: it looks like something that is to be deleted, and could be moved instead.
-    pub fn allows(self, planned: usize, known: bool) -> bool {
+    /// Whether something new, which has this inode in the source if it is no folder, may be brought over.
+    pub fn allows(&self, inode: Option<u64>) -> bool {
         match self {
             Ahead::Nothing => false,
-            Ahead::All => true,
-            Ahead::Overflow => planned >= PLANNED_MOST && !known,
+            Ahead::AllBut(gone) => inode.is_none_or(|inode| !gone.contains(&inode)),
         }
     }
 }
@@ -49,15 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_plan_lets_go_what_is_not_known() {
-        for (ahead, planned, known, allowed) in [
-            (Ahead::Nothing, usize::MAX, false, false),
-            (Ahead::All, 0, false, true),
-            (Ahead::Overflow, PLANNED_MOST - 1, false, false),
-            (Ahead::Overflow, PLANNED_MOST, false, true),
-            (Ahead::Overflow, PLANNED_MOST, true, false),
+    fn what_may_have_had_another_name_waits() {
+        let all_but = |inodes: &[u64]| Ahead::AllBut(inodes.iter().copied().collect());
+        for (ahead, inode, allowed) in [
+            (Ahead::Nothing, Some(1), false),
+            (all_but(&[]), Some(1), true),
+            (all_but(&[1]), Some(1), false),
+            (all_but(&[1]), Some(2), true),
+            (all_but(&[1]), None, true),
         ] {
-            assert_eq!(ahead.allows(planned, known), allowed, "{ahead:?} {planned} {known}");
+            assert_eq!(ahead.allows(inode), allowed, "{ahead:?} {inode:?}");
         }
     }
 }

@@ -21,6 +21,8 @@ pub mod planner;
 pub mod rebased;
 pub mod release;
 pub mod relocation;
+#[cfg(test)]
+mod relocation_tests;
 pub mod shared;
 pub mod shield;
 pub mod step;

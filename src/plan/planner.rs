@@ -2,7 +2,7 @@
 
 use super::census::Census;
 use super::decide::{Decision, Knowledge, Rules, decide};
-use super::early::Early;
+use super::early::{Ahead, Early, PLANNED_MOST};
 use super::join::Joined;
 use super::links::{Links, Named, Settled, Waiting};
 use super::moved;
@@ -12,7 +12,7 @@ use super::shield::Shields;
 use super::step::{Mode, Planned, Question, Step, Suspect};
 use super::trail::Trail;
 use super::{FolderTask, Plan, is_litter};
-use crate::model::{Change, Difference, EntryPath, Kind, Operation, Problem, Seen, Stat, Verb};
+use crate::model::{Change, Difference, EntryPath, Operation, Problem, Seen, Stat, Verb};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -32,10 +32,13 @@ pub struct Planner<'r> {
     /// What would have made way for a folder of the source that could not be listed.
     stays: HashSet<EntryPath>,
     occupied: Occupied,
-    /// What the run did to folders before it planned: that they are as they are is its own work.
-    readied: HashMap<EntryPath, Verb>,
-    /// The source's inodes of what the plan deletes: what is new may be one of them under another name.
+    /// What the run did to folders before it planned, as people are told: that they are as they are is its
+    /// own work.
+    readied: HashMap<EntryPath, Option<Verb>>,
+    /// The source's inodes of rows whose entries are gone: what is new may be one of them under another name.
     vanished: HashSet<u64>,
+    /// Entries that neither the replica nor a row has.
+    fresh: usize,
 }
 
 impl<'r> Planner<'r> {
@@ -46,6 +49,7 @@ impl<'r> Planner<'r> {
             mode,
             surveys: false,
             vanished: HashSet::new(),
+            fresh: 0,
             readied: HashMap::new(),
             plan: Plan::default(),
             census: Census::default(),
@@ -60,13 +64,13 @@ impl<'r> Planner<'r> {
 
     /// What the run did to folders before it planned: people are told of it as of what is planned.
     #[must_use]
-    pub fn after_readying(self, folders: HashMap<EntryPath, Verb>) -> Self {
+    pub fn after_readying(self, folders: HashMap<EntryPath, Option<Verb>>) -> Self {
         Self { readied: folders, ..self }
     }
 
     /// Decides about the next path of the join.
     pub fn feed(&mut self, mut joined: Joined) -> Step {
-        if !self.rules.rights.preserve.specials && joined.source.as_ref().is_some_and(is_special) {
+        if !self.rules.rights.preserve.specials && joined.source.as_ref().is_some_and(Seen::is_special) {
             joined.source = None;
         }
         self.census.count(&joined, &self.rules.nodev);
@@ -86,6 +90,13 @@ impl<'r> Planner<'r> {
             self.stays.insert(joined.path.other_kind());
         }
         self.trail.follow(&joined);
+        if self.mode.renames {
+            match (&joined.source, &joined.row) {
+                (None, Some(row)) => drop(self.vanished.insert(row.source.inode)),
+                (Some(_), None) => self.fresh += usize::from(joined.replica.is_none()),
+                _ => {}
+            }
+        }
         if self.mode.renames && self.is_suspect(&joined) {
             let way = self.trail.folders();
             // The last one is the folder itself.
@@ -97,6 +108,9 @@ impl<'r> Planner<'r> {
 
     /// Decides about a path that was fed.
     pub fn go_on(&mut self, joined: Joined) -> Step {
+        if self.mode.renames && self.is_too_much() {
+            self.survey();
+        }
         if self.surveys {
             return Step::Settled;
         }
@@ -146,6 +160,21 @@ impl<'r> Planner<'r> {
         self.links = Links::default();
     }
 
+    /// Whether a second look is to plan, and what may go ahead in it.
+    pub fn surveyed(&mut self) -> Option<Ahead> {
+        let ahead = if self.is_too_much() {
+            Ahead::AllBut(std::mem::take(&mut self.vanished))
+        } else {
+            Ahead::Nothing
+        };
+        self.surveys.then_some(ahead)
+    }
+
+    /// Whether more is new, or gone, than a plan is to hold.
+    fn is_too_much(&self) -> bool {
+        self.fresh.max(self.vanished.len()) >= PLANNED_MOST
+    }
+
     /// Whether this folder's inode is not that of a row under its name. Inode numbers mean something on
     /// the root's own file system only.
     fn is_suspect(&self, joined: &Joined) -> bool {
@@ -153,16 +182,16 @@ impl<'r> Planner<'r> {
             return false;
         };
         let root = self.trail.folders().first();
-        !joined.path.is_root()
+        !self.rules.ignore_inode
+            && !joined.path.is_root()
             && root.is_some_and(|root| root.source.device == source.device)
             && joined.row.as_ref().is_none_or(|row| row.source.inode != source.fingerprint.inode)
     }
 
     /// Whether something new may be brought over while the join goes on.
     fn may_go_ahead(&self, operation: Option<&Operation>) -> bool {
-        let planned = self.plan.entries.len() + self.folders.len();
-        let inode = operation.and_then(|operation| operation.source).map(|source| source.fingerprint.inode);
-        self.mode.ahead.allows(planned, inode.is_some_and(|inode| self.vanished.contains(&inode)))
+        let source = operation.and_then(|operation| operation.source);
+        self.mode.ahead.allows(source.map(|source| source.fingerprint.inode))
     }
 
     /// The folders on the way to `path` that the replica does not have, and the one that it lies in; with
@@ -291,7 +320,7 @@ impl<'r> Planner<'r> {
     fn add_folder(&mut self, task: &FolderTask, verb: Option<Verb>, difference: Difference) {
         // The root is there before anything is planned, but for a dry run.
         let verb = if task.path.is_root() { verb.map(|_| Verb::Metadata) } else { verb };
-        let verb = self.readied.get(&task.path).copied().or(verb);
+        let verb = self.readied.get(&task.path).copied().unwrap_or(verb);
         let task = Arc::new(FolderTask { verb, difference, ..task.clone() });
         if verb == Some(Verb::Create) {
             let parent = self.trail.enclosing(&task.path).cloned();
@@ -357,9 +386,6 @@ impl<'r> Planner<'r> {
     }
 
     fn list_for(&mut self, operation: &Operation) -> &mut Vec<Operation> {
-        if let (Verb::Delete, Some(row)) = (operation.verb, &operation.origin) {
-            self.vanished.insert(row.source.inode);
-        }
         match operation.verb {
             // What has a row came from the source, whatever its name.
             Verb::Delete if operation.origin.is_none() && is_litter(&operation.path) => &mut self.plan.litter,
@@ -368,10 +394,4 @@ impl<'r> Planner<'r> {
             Verb::Create | Verb::Copy | Verb::Move | Verb::Metadata => &mut self.plan.entries,
         }
     }
-}
-
-/// Whether this is a FIFO, a socket or a device node.
-fn is_special(seen: &Seen) -> bool {
-    let Seen::Present(stat) = seen else { return false };
-    matches!(stat.kind(), Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice)
 }

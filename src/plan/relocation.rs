@@ -180,214 +180,52 @@ impl Relocations {
 
     /// An entry, perhaps itself, that has to go away before `item` can get its final name.
     fn in_the_way_of(&self, item: usize) -> Option<usize> {
-        let to = &self.items[item].to;
+        let Relocation { lies, to, .. } = &self.items[item];
         let at = |place: &EntryPath| self.places.get(place).into_iter().flatten().copied();
-        // The name itself, whatever kind of entry has it.
-        if let Some(other) = at(to).chain(at(&to.other_kind())).find(|&other| other != item) {
+        // The name itself, whatever kind of entry has it, and what it holds.
+        let there = at(&to.other_kind()).chain(self.at_or_below(to));
+        if let Some(other) = there.into_iter().find(|&other| other != item) {
             return Some(other);
         }
-        // Within something that is still to move, or within itself, it can have no place.
+        // Within something that is still to move, or within itself, it can have no place. Its own rows are
+        // in nobody's way.
         to.folders_above().find_map(|folder| {
-            let here = at(&folder).next();
+            let here = at(&folder).find(|&other| other != item || *lies == folder);
             here.or_else(|| self.pending.get(&folder).copied().filter(|&other| other != item))
         })
     }
 }
 
-/// Which of `items` can get their names: those whose name is free (`occupied` says whether the replica has
-/// something there) or becomes free because what is there moves as well. Returns one flag an item.
-pub fn feasible(items: &[Relocation], occupied: &[bool]) -> Vec<bool> {
+/// Which of `items` can get their names: those whose name is free once all that can have moved, where `exists`
+/// says what is there now. Returns one flag an item.
+pub fn feasible(items: &[Relocation], exists: &dyn Fn(&EntryPath) -> bool) -> Vec<bool> {
+    let by_name: HashMap<&EntryPath, usize> =
+        items.iter().enumerate().map(|(item, relocation)| (&relocation.to, item)).collect();
     let lying: HashMap<&EntryPath, usize> =
         items.iter().enumerate().map(|(item, relocation)| (&relocation.lies, item)).collect();
     let mut can = vec![true; items.len()];
     loop {
-        let leaves =
-            |path: &EntryPath, item: usize| lying.get(path).is_some_and(|&other| other != item && can[other]);
-        let blocked: Vec<usize> = (0..items.len())
-            .filter(|&item| {
-                let to = &items[item].to;
-                let freed = || {
-                    leaves(to, item)
-                        || leaves(&to.other_kind(), item)
-                        || to.folders_above().any(|folder| leaves(&folder, item))
-                };
-                can[item] && occupied[item] && items[item].lies != *to && !freed()
+        let taken = |item: usize| {
+            let to = &items[item].to;
+            // What would have the name if this one did not take it: what the folder that it then lies in brings.
+            let holder = to.folders_above().find_map(|folder| {
+                let holder = by_name.get(&folder).copied().filter(|&holder| can[holder])?;
+                Some((holder, to.rebased(&folder, &items[holder].lies)?))
+            });
+            let (holder, now) = holder.map_or_else(|| (None, to.clone()), |(item, now)| (Some(item), now));
+            [now.other_kind(), now].iter().any(|place| {
+                let movers = std::iter::once(place.clone()).chain(place.folders_above());
+                let taker = movers.filter_map(|folder| lying.get(&folder).copied()).find(|&other| can[other]);
+                // It stays under that name if nothing else takes it along.
+                taker == holder && exists(place)
             })
-            .collect();
+        };
+        let blocked: Vec<usize> = (0..items.len()).filter(|&item| can[item] && taken(item)).collect();
         if blocked.is_empty() {
             return can;
         }
         for item in blocked {
             can[item] = false;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    fn path(text: &str) -> EntryPath {
-        EntryPath::from(text)
-    }
-
-    fn items(pairs: &[(&str, &str)]) -> Vec<Relocation> {
-        pairs
-            .iter()
-            .map(|(from, to)| Relocation { lies: path(from), rows: path(from), to: path(to) })
-            .collect()
-    }
-
-    /// Carries all out on a naive tree, folder by folder name to a number, as a file system would: a
-    /// rename needs its target to be free and not to lie in what is renamed. Returns what moved.
-    fn carry_out(tree: &mut BTreeMap<EntryPath, u32>, items: Vec<Relocation>) -> Vec<(EntryPath, EntryPath)> {
-        let mut relocations = Relocations::of(items);
-        let mut log = Vec::new();
-        while let Some(next) = relocations.next_move() {
-            assert!(log.len() < 100, "it does not come to an end: {log:?}");
-            let (item, to) = match next {
-                Move::Swap(one, other) => {
-                    let (first, second) =
-                        (relocations.get(one).lies.clone(), relocations.get(other).lies.clone());
-                    assert!(!first.is_below(&second) && !second.is_below(&first));
-                    let turn = |key: &EntryPath| {
-                        let turned = key.rebased(&first, &second).or_else(|| key.rebased(&second, &first));
-                        turned.unwrap_or_else(|| key.clone())
-                    };
-                    *tree = tree.iter().map(|(key, number)| (turn(key), *number)).collect();
-                    log.push((first, second));
-                    relocations.swapped(one, other);
-                    continue;
-                }
-                Move::Home(item) => (item, relocations.get(item).to.clone()),
-                Move::Aside(item) => {
-                    let lies = &relocations.get(item).lies;
-                    (item, lies.parent().child(format!(".t{item}").as_bytes(), lies.is_folder()))
-                }
-            };
-            let from = relocations.get(item).lies.clone();
-            if from == to {
-                relocations.done(item, &to);
-                continue;
-            }
-            assert!(!to.is_below(&from), "{from} into itself: {to}");
-            assert!(!tree.contains_key(&to), "{to} is taken: {tree:?}");
-            let moving: Vec<EntryPath> =
-                tree.keys().filter(|key| **key == from || key.is_below(&from)).cloned().collect();
-            assert!(!moving.is_empty(), "{from} is not there");
-            for key in moving {
-                let number = tree.remove(&key).unwrap();
-                tree.insert(key.rebased(&from, &to).unwrap(), number);
-            }
-            log.push((from, to.clone()));
-            relocations.done(item, &to);
-        }
-        log
-    }
-
-    fn numbers(names: &[(&str, u32)]) -> BTreeMap<EntryPath, u32> {
-        names.iter().map(|(name, number)| (path(name), *number)).collect()
-    }
-
-    #[test]
-    fn chains_cycles_and_nested_names_come_right_in_few_renames() {
-        /// (tree before, renames, tree after, renames needed)
-        type Case<'t> = (&'t [(&'t str, u32)], &'t [(&'t str, &'t str)], &'t [(&'t str, u32)], usize);
-        let table: [Case<'_>; 7] = [
-            (&[("a/", 1), ("a/x", 2)], &[("a/", "b/")], &[("b/", 1), ("b/x", 2)], 1),
-            (&[("a/", 1), ("b/", 2)], &[("a/", "b/"), ("b/", "c/")], &[("b/", 1), ("c/", 2)], 2),
-            (&[("a/", 1), ("b/", 2)], &[("a/", "b/"), ("b/", "a/")], &[("b/", 1), ("a/", 2)], 1),
-            (
-                &[("a/", 1), ("b/", 2), ("c/", 3)],
-                &[("a/", "b/"), ("b/", "c/"), ("c/", "a/")],
-                &[("b/", 1), ("c/", 2), ("a/", 3)],
-                4,
-            ),
-            // A folder that goes into the place of its own former child, which leaves.
-            (&[("a/", 1), ("a/b/", 2)], &[("a/", "a/b/"), ("a/b/", "z/")], &[("a/b/", 1), ("z/", 2)], 3),
-            // A child that takes its parent's place, which goes elsewhere.
-            (&[("a/", 1), ("a/b/", 2)], &[("a/b/", "a/"), ("a/", "z/")], &[("a/", 2), ("z/", 1)], 3),
-            (&[("f", 1), ("g", 2)], &[("f", "g"), ("g", "f")], &[("f", 2), ("g", 1)], 1),
-        ];
-        for (before, renames, after, needed) in table {
-            let mut tree = numbers(before);
-            let log = carry_out(&mut tree, items(renames));
-            assert_eq!(tree, numbers(after), "{renames:?}: {log:?}");
-            assert!(log.len() <= needed, "{renames:?} took {log:?}");
-        }
-    }
-
-    #[test]
-    fn rows_that_lag_behind_are_in_the_way_like_the_entry_itself() {
-        let lagging = Relocation { lies: path(".t/"), rows: path("b/"), to: path("c/") };
-        let mut all = items(&[("a/", "b/")]);
-        all.push(lagging);
-        assert_eq!(Relocations::of(all).next_move(), Some(Move::Home(1)));
-        let there = Relocation { lies: path("b/"), rows: path("a/"), to: path("b/") };
-        assert_eq!(Relocations::of(vec![there]).next_move(), Some(Move::Home(0)));
-    }
-
-    #[test]
-    fn a_name_that_stays_taken_cannot_be_had_nor_can_what_waits_for_it() {
-        let all = items(&[("a/", "b/"), ("b/", "c/"), ("d/", "e/"), ("x/", "c/y/")]);
-        assert_eq!(feasible(&all, &[true, true, false, false]), [false, false, true, true]);
-        assert_eq!(feasible(&all, &[true, false, true, true]), [true, true, false, false]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_new_arrangement_of_folders_is_reached(
-            parents in prop::collection::vec(any::<prop::sample::Index>(), 1..7),
-            news in prop::collection::vec(any::<prop::sample::Index>(), 1..7),
-            names in prop::collection::vec("[abc]", 7),
-        ) {
-            // Two trees of the same folders: each hangs below an earlier one, or below the root.
-            let count = parents.len().min(news.len());
-            let place = |parents: &[prop::sample::Index], names: &dyn Fn(usize) -> String| {
-                let mut places: Vec<EntryPath> = Vec::new();
-                for (number, parent) in parents.iter().enumerate().take(count) {
-                    let above = parent.index(number + 1);
-                    let parent = above.checked_sub(1).map_or_else(EntryPath::root, |at| places[at].clone());
-                    places.push(parent.child(names(number).as_bytes(), true));
-                }
-                places
-            };
-            let before = place(&parents, &|number| format!("n{number}"));
-            // New names collide with old ones of other folders, but not with each other.
-            let after = place(&news, &|number| format!("n{}", (number + usize::from(names[number] == "a")) % 7));
-            let unique: BTreeSet<_> = after.iter().collect();
-            prop_assume!(unique.len() == count);
-            let mut tree: BTreeMap<EntryPath, u32> = BTreeMap::new();
-            for (number, place) in before.iter().enumerate() {
-                tree.insert(place.clone(), u32::try_from(number).unwrap());
-            }
-            let implied = |number: usize| {
-                // What moves along with the folder that it lies in needs no rename of its own.
-                let parent = before[number].parent();
-                before.iter().position(|place| *place == parent).is_some_and(|at| {
-                    before[number].rebased(&before[at], &after[at]).is_some_and(|along| along == after[number])
-                })
-            };
-            let moving: Vec<Relocation> = (0..count)
-                .filter(|&number| {
-                    // One that keeps its path must be left behind by the folders that it lies in.
-                    let left = (0..count).any(|above| {
-                        before[number].is_below(&before[above]) && before[above] != after[above]
-                    });
-                    (before[number] != after[number] || left) && !implied(number)
-                })
-                .map(|number| Relocation {
-                    lies: before[number].clone(),
-                    rows: before[number].clone(),
-                    to: after[number].clone(),
-                })
-                .collect();
-            carry_out(&mut tree, moving);
-            for (number, place) in after.iter().enumerate() {
-                prop_assert_eq!(tree.get(place), Some(&u32::try_from(number).unwrap()), "{:?} -> {:?}", before, after);
-            }
         }
     }
 }

@@ -33,9 +33,9 @@ pub struct Suspect {
 }
 
 /// What a planner is to look out for besides its plan.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Mode {
-    /// Folders that may have got another name.
+    /// Folders that may have got another name, in a first look that a second one may follow.
     pub renames: bool,
     /// What may be brought over while the join goes on.
     pub ahead: Ahead,

@@ -77,7 +77,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
 const OWNER_ALL: u32 = 0o700;
 
 /// Gives a user who is not root what emptying the folders that are to go needs.
-fn open_up<'o, S: Store, R: Store>(
+pub(super) fn open_up<'o, S: Store, R: Store>(
     site: &Site<'_, S, R>,
     removals: impl Iterator<Item = &'o Operation>,
     asides: &Asides,

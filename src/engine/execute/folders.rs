@@ -8,7 +8,7 @@ use crate::engine::report::Tally;
 use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Attributes, Change, Difference, Done, EntryPath, Kind, Problem, Record, Stat, Verb};
+use crate::model::{Attributes, Change, Done, EntryPath, Kind, Problem, Record, Stat, Verb};
 use crate::monitor::Monitor;
 use crate::plan::FolderTask;
 use crate::plan::desired::Desired;
@@ -39,12 +39,6 @@ impl FailedFolders {
 
 /// The owner's bits that working in a folder needs, unless one is root.
 const OWNER_ALL: u32 = 0o700;
-
-/// All that a group may do; with an ACL, all that it names may do.
-const GROUP_ALL: u32 = 0o070;
-
-/// What group and others may do.
-const OTHERS_ALL: u32 = 0o077;
 
 /// Makes new folders, which only their owner may enter until they are finished, and narrows
 /// existing ones that are to become less open, before new content goes into them.
@@ -114,20 +108,9 @@ pub(super) fn open_up<S: Store, R: Store>(
     task: &FolderTask,
     planned: &Stat,
 ) -> Result<bool, Fault> {
-    let desired = site.rights.desired(&task.source);
     // A run that made the folder early has finished it since.
     let now = &if site.rights.uid == 0 { *planned } else { site.replica.folder(&task.path)?.own_stat()? };
-    let mut interim = now.fingerprint.mode & desired.mode.unwrap_or(now.fingerprint.mode);
-    if desired.uid.is_some_and(|uid| uid != now.uid) {
-        interim &= !OWNER_ALL;
-    }
-    if desired.gid.is_some_and(|gid| gid != now.gid) {
-        interim &= !GROUP_ALL;
-    }
-    if task.difference == Difference::Access {
-        // With an ACL the group's bits are the mask of all that it names.
-        interim &= !OTHERS_ALL;
-    }
+    let mut interim = site.rights.interim(&task.source, now, task.difference);
     if site.rights.uid != 0 {
         interim |= OWNER_ALL;
     }

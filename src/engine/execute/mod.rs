@@ -34,6 +34,7 @@ use crate::plan::gate::Approved;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
 pub use grounds::Grounds;
+use moves::Moved;
 use names::{FirstNames, Names};
 pub use site::{Loss, Site};
 use std::collections::HashSet;
@@ -61,7 +62,9 @@ pub fn execute<S: Store, R: Store>(
     monitor.phase(Phase::Copy, Some(total));
     let mut asides = Asides::of(plan);
     let failed = folders::prepare(site, &plan.folders, &mut asides, tally, monitor);
-    let instead =
+    // What is moved out of folders that are to go needs them open, too.
+    deletes::open_up(site, plan.deletes.iter().filter(|_| !plan.moves.is_empty()), &asides);
+    let Moved { instead, late } =
         moves::carry_out(site, plan, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
     let ready: Vec<&Operation> = plan
         .entries
@@ -70,6 +73,7 @@ pub fn execute<S: Store, R: Store>(
         .filter(|operation| !failed.cover(&operation.path))
         .collect();
     let mut names = Names::of(plan);
+    names.expect(late);
     let none = FirstNames::new();
     let owed: HashSet<&EntryPath> = instead.copies().map(|copy| &copy.path).collect();
     let mut paid = HashSet::new();

@@ -7,9 +7,9 @@ use crate::config::file::Durability;
 use crate::engine::content::NearFolder;
 use crate::error::Error;
 use crate::model::operation::End;
-use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Record, Stat, Verb};
-use crate::plan::relocation::{Move, Relocation, Relocations};
-use crate::plan::{Moving, Plan, is_temporary_name};
+use crate::model::{Attributes, Change, Digest, Done, EntryPath, Operation, Problem, Record, Verb};
+use crate::plan::desired::Desired;
+use crate::plan::{Moving, Plan};
 use crate::store::{During, Fault, Folder, Store, TemporaryName};
 use std::collections::HashSet;
 use std::io;
@@ -42,63 +42,85 @@ impl Instead {
     }
 }
 
-/// Carries out the moves of a plan, in an order in which none is in another's way.
+/// What became of the moves of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// What is done instead.
+    pub(super) instead: Instead,
+    /// Rows of files whose old names another file still has to take: that moves their ctime again.
+    pub(super) late: Vec<Record>,
+}
+
+/// Carries out the moves of a plan.
+///
+/// A name that another file is to have is never free on the way: what has it now gets a second, temporary
+/// name first, and is renamed from that. So any chain or cycle can be worked off in any order, and each name
+/// has its old or its new content at every instant.
 pub(super) fn carry_out<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     plan: &Plan,
     failed: &FailedFolders,
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
-) -> Result<Instead, Error> {
+) -> Result<Moved, Error> {
     let moves: Vec<&Moving> = plan.moves.iter().filter(|moving| !failed.cover(&moving.to)).collect();
-    let way = |moving: &&Moving| Relocation {
-        lies: moving.from.clone(),
-        rows: moving.from.clone(),
-        to: moving.to.clone(),
-    };
-    let mut relocations = Relocations::of(moves.iter().map(way).collect());
     let mut mover =
         Mover { site, lying: NearFolder::new(site.replica), coming: NearFolder::new(site.replica) };
     let mut durable = Durable::new(site.replica, site.durability != Durability::None);
-    let mut instead = Instead::default();
-    let mut dones = Vec::new();
-    while let Some(next) = relocations.next_move() {
+    let mut moved = Moved::default();
+    let give_up = |moving: &Moving, moved: &mut Moved| {
+        moved.instead.0.push((moving.as_copy(), moving.old.as_deref().cloned()));
+    };
+    let mut ready: Vec<(&Moving, Option<TemporaryName>)> = Vec::with_capacity(moves.len());
+    for moving in moves {
         if site.cancel.requested() {
             break;
         }
+        match moving.old {
+            Some(_) => ready.push((moving, None)),
+            None => match mover.pin(moving) {
+                Ok(name) => ready.push((moving, Some(name))),
+                // Whatever kept it from that, it can be copied.
+                Err(_) => give_up(moving, &mut moved),
+            },
+        }
+    }
+    let mut there: Vec<(&Moving, bool, Instant)> = Vec::with_capacity(ready.len());
+    for (moving, pin) in ready {
         let started = Instant::now();
         durable.expect();
-        let item = match next {
-            Move::Home(item) | Move::Aside(item) => item,
-            Move::Swap(one, other) => {
-                match mover.swap(moves[one], moves[other]) {
-                    Ok(rows) => {
-                        relocations.swapped(one, other);
-                        for (item, row) in [one, other].into_iter().zip(rows) {
-                            dones.extend(told(moves[item], row, started.elapsed()));
-                        }
-                    }
-                    // Whatever kept them from that, a temporary name may do.
-                    Err(_) => relocations.without_exchange(),
-                }
-                continue;
+        match mover.rename(moving, pin.as_ref()) {
+            Ok(()) => there.push((moving, pin.is_some(), started)),
+            Err(_) => {
+                mover.unpin(moving, pin.as_ref());
+                give_up(moving, &mut moved);
             }
-        };
-        let lies = relocations.get(item).lies.clone();
-        let moving = moves[item];
-        let result = match next {
-            Move::Home(_) => mover.bring_home(moving, &lies).map(|row| (moving.to.clone(), Some(row))),
-            Move::Aside(_) | Move::Swap(..) => mover.put_aside(moving, &lies).map(|name| (name, None)),
-        };
-        if let Ok((name, row)) = result {
-            relocations.done(item, &name);
-            if let Some(row) = row {
-                dones.extend(told(moving, row, started.elapsed()));
+        }
+    }
+    let mut dones = Vec::new();
+    // Not before all names are taken: each one that an inode loses moves its ctime.
+    for (moving, pinned, started) in there {
+        let result = mover.mend(moving);
+        let took = started.elapsed();
+        match result {
+            Ok(row) if pinned => {
+                dones.push(told(moving, End::Made(None), row.digest, took));
+                moved.late.push(row);
             }
-        } else {
-            // Whatever kept it from moving, it can be copied.
-            relocations.give_up(item);
-            mover.discard(&lies);
-            instead.0.push((moving.as_copy(), moving.old.as_deref().cloned()));
+            Ok(row) => {
+                let digest = row.digest;
+                dones.push(told(moving, End::Made(Some(Change::Put(row))), digest, took));
+                let gone = Done {
+                    path: moving.from.clone(),
+                    silent: true,
+                    ..told(moving, forget(moving), None, took)
+                };
+                dones.push(gone);
+            }
+            // It has its name, but not all else: the next run looks at it again.
+            Err(fault) => {
+                let problem = Problem::replica(&moving.to, fault.action, &fault.error);
+                dones.push(told(moving, End::Failed(problem), None, took));
+            }
         }
         if dones.len() >= TOGETHER {
             durable.settle(Verb::Move, &mut dones);
@@ -107,27 +129,25 @@ pub(super) fn carry_out<S: Store, R: Store>(
     }
     durable.settle(Verb::Move, &mut dones);
     record(dones)?;
-    instead.0.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
-    Ok(instead)
+    moved.instead.0.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
+    Ok(moved)
 }
 
-/// What is true now: the row of the new name, and none of the old one, unless another file comes there and
-/// has, or will have, a row of its own.
-fn told(moving: &Moving, row: Record, took: Duration) -> impl Iterator<Item = Done> {
-    let done = |path: &EntryPath, change, silent| Done {
-        path: path.clone(),
+fn forget(moving: &Moving) -> End {
+    End::Made(Some(Change::Forget(moving.from.clone())))
+}
+
+fn told(moving: &Moving, end: End, digest: Option<Digest>, took: Duration) -> Done {
+    Done {
+        path: moving.to.clone(),
         verb: Verb::Move,
         from: Some(moving.from.clone()),
-        end: End::Made(Some(change)),
+        end,
         bytes: 0,
-        digest: None,
+        digest,
         took,
-        silent,
-    };
-    let digest = row.digest;
-    let made = Done { digest, ..done(&moving.to, Change::Put(row), false) };
-    let gone = moving.old.as_ref().map(|_| done(&moving.from, Change::Forget(moving.from.clone()), true));
-    std::iter::once(made).chain(gone)
+        silent: false,
+    }
 }
 
 struct Mover<'s, S: Store, R: Store> {
@@ -137,45 +157,57 @@ struct Mover<'s, S: Store, R: Store> {
 }
 
 impl<S: Store, R: Store> Mover<'_, S, R> {
-    fn bring_home(&mut self, moving: &Moving, lies: &EntryPath) -> Result<Record, Fault> {
-        let folder = self.coming.of(&moving.to)?;
-        self.site.check_ground(&moving.to.parent(), &*folder)?;
-        // Read before anything is changed: the attributes of something else must not come to it.
-        let attributes = self.attributes(moving)?;
-        let name = moving.to.name();
-        let from = self.lying.of(lies)?;
-        let replica = from.relocate(lies.name(), &moving.replica, &*folder, name, moving.target.as_ref())?;
-        self.mend(moving, &folder, replica, &attributes)
-    }
-
-    /// Exchanges the names of two files.
-    fn swap(&mut self, one: &Moving, other: &Moving) -> Result<[Record; 2], Fault> {
-        let (here, there) = (self.lying.of(&one.from)?, self.coming.of(&one.to)?);
-        for (moving, folder) in [(one, &there), (other, &here)] {
-            self.site.check_ground(&moving.to.parent(), &**folder)?;
+    /// Gives a file a second, temporary name beside its new one.
+    fn pin(&mut self, moving: &Moving) -> Result<TemporaryName, Fault> {
+        let (from, into) = (self.lying.of(&moving.from)?, self.coming.of(&moving.to)?);
+        let name = TemporaryName::fresh(1).during("name a temporary for")?.pop();
+        let name = name.ok_or(io::ErrorKind::NotFound).during("name a temporary for")?;
+        into.stage_link(&name, &from, moving.from.name())?;
+        if into.stat(name.as_bytes())?.is_some_and(|made| made.is_same_object(&moving.replica)) {
+            return Ok(name);
         }
-        let attributes = [self.attributes(one)?, self.attributes(other)?];
-        let (first, second) = here.exchange_with(
-            (one.from.name(), &one.replica),
-            &*there,
-            (other.from.name(), &other.replica),
-        )?;
-        Ok([self.mend(one, &there, first, &attributes[0])?, self.mend(other, &here, second, &attributes[1])?])
+        // A leftover is litter that the next run removes.
+        let _ = into.discard(&name);
+        Err(io::Error::other("somebody changed it since it was planned")).during("rename")
     }
 
-    /// Puts the metadata right of what has its new name in `folder`.
-    fn mend(
-        &self,
-        moving: &Moving,
-        folder: &R::Folder,
-        mut replica: Stat,
-        attributes: &Attributes,
-    ) -> Result<Record, Fault> {
+    fn unpin(&mut self, moving: &Moving, pin: Option<&TemporaryName>) {
+        if let (Some(name), Ok(into)) = (pin, self.coming.of(&moving.to)) {
+            // A leftover is litter that the next run removes.
+            let _ = into.discard(name);
+        }
+    }
+
+    /// Gives a file its new name. What is to be less accessible is so before.
+    fn rename(&mut self, moving: &Moving, pin: Option<&TemporaryName>) -> Result<(), Fault> {
+        let into = self.coming.of(&moving.to)?;
+        self.site.check_ground(&moving.to.parent(), &*into)?;
+        let from = self.lying.of(&moving.from)?;
+        let (place, name) = match pin {
+            Some(pin) => (&into, pin.as_bytes()),
+            None => (&from, moving.from.name()),
+        };
+        let rights = self.site.rights;
+        let interim = rights.interim(&moving.source, &moving.replica, moving.difference);
+        if moving.mend && rights.preserve.permissions && interim != moving.replica.fingerprint.mode {
+            let narrow = Desired { mode: Some(interim), ..Desired::default() };
+            place.set_metadata(name, &moving.replica, &narrow, &Attributes::default())?;
+        }
+        place.relocate(name, &moving.replica, &*into, moving.to.name(), moving.target.as_ref()).map(drop)
+    }
+
+    /// Puts the metadata right of what has its new name, and says what is so then.
+    fn mend(&mut self, moving: &Moving) -> Result<Record, Fault> {
+        let folder = self.coming.of(&moving.to)?;
         let name = moving.to.name();
+        let gone = || io::Error::other("somebody changed it since it was renamed");
+        let now = folder.stat(name)?.filter(|now| now.is_same_object(&moving.replica));
+        let mut replica = now.ok_or_else(gone).during("mend")?;
         let mut lost = false;
         if moving.mend {
             let desired = self.site.rights.desired(&moving.source);
-            let (mended, applied) = folder.set_metadata(name, &replica, &desired, attributes)?;
+            let attributes = self.attributes(moving)?;
+            let (mended, applied) = folder.set_metadata(name, &replica, &desired, &attributes)?;
             self.site.note_applied(&moving.to, applied);
             lost = applied.attributes_lost;
             replica = mended;
@@ -187,7 +219,7 @@ impl<S: Store, R: Store> Mover<'_, S, R> {
 
     fn attributes(&self, moving: &Moving) -> Result<Attributes, Fault> {
         let scope = self.site.rights.scope();
-        if !moving.mend || scope.is_empty() {
+        if scope.is_empty() {
             return Ok(Attributes::default());
         }
         let ours = self.site.source.folder(&moving.to.parent())?;
@@ -197,24 +229,5 @@ impl<S: Store, R: Store> Mover<'_, S, R> {
                 .during("read the attributes of");
         }
         Ok(self.site.rights.desired_attributes(&moving.source, found))
-    }
-
-    fn put_aside(&mut self, moving: &Moving, lies: &EntryPath) -> Result<EntryPath, Fault> {
-        let name = TemporaryName::fresh(1).during("name a temporary for")?;
-        let name = name.first().ok_or(io::ErrorKind::NotFound).during("name a temporary for")?;
-        let folder = self.lying.of(lies)?;
-        folder.relocate(lies.name(), &moving.replica, &*folder, name.as_bytes(), None)?;
-        Ok(lies.parent().child(name.as_bytes(), moving.replica.kind() == Kind::Folder))
-    }
-
-    /// Removes what lies under a temporary name and gets no other.
-    fn discard(&mut self, lies: &EntryPath) {
-        if is_temporary_name(lies.name())
-            && let Ok(folder) = self.lying.of(lies)
-            && let Ok(Some(there)) = folder.stat(lies.name())
-        {
-            // A leftover is litter that the next run removes.
-            let _: Result<bool, Fault> = folder.remove(lies.name(), &there);
-        }
     }
 }
