@@ -313,6 +313,11 @@ fn a_mount_point_is_remembered_under_the_new_name_of_the_folder_that_it_lies_in(
     disk.unmount();
     fs::rename(mirror.in_source("old"), mirror.in_source("new")).unwrap();
     settle();
+    let dry = mirror.run(&["-n", "--json"]).expect(3);
+    let planned = dry.json().into_iter().filter(|event| event["event"] == "plan");
+    let deletes: Vec<_> = planned.filter(|event| event["operation"] == "delete").collect();
+    assert!(deletes.is_empty(), "a dry run recalls it under the new name as well: {deletes:?}");
+    assert!(dry.stdout.contains("new/disk/"), "{dry:?}");
     for _ in 0..2 {
         mirror.run(&[]).expect(3).says("new/disk/").says("Mount it again");
         assert_eq!(read(mirror.in_replica("new/disk/deep/file")), "on a disk");

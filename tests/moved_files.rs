@@ -208,3 +208,39 @@ fn in_a_rotation_of_files_no_name_is_ever_missing_or_wrong() {
         }
     }
 }
+
+#[test]
+fn a_renamed_file_that_cannot_be_read_stays_in_the_replica_under_its_old_name() {
+    let mirror = Mirror::of_an_ordinary_user();
+    for name in ["one", "d/e/two"] {
+        write(mirror.in_source(name), name);
+    }
+    mirror.give_away(&mirror.source);
+    settle();
+    mirror.sync();
+    rename(&mirror, "one", "uno");
+    rename(&mirror, "d/e/two", "due");
+    remove(mirror.in_source("d"));
+    for name in ["uno", "due"] {
+        chmod(mirror.in_source(name), 0);
+    }
+    mirror.give_away(&mirror.source);
+    settle();
+    for dry in [true, false, true, false] {
+        let run = if dry { mirror.run(&["-n", "--json"]) } else { mirror.run(&["--json"]) };
+        let run = run.expect(3);
+        let operations = run.json().into_iter().filter(|event| event["operation"].is_string());
+        assert_eq!(operations.filter(|event| event["operation"] == "delete").count(), 0, "{run:?}");
+        let problems = run.json().into_iter().filter(|event| event["event"] == "problem");
+        let problems: Vec<String> =
+            problems.map(|event| event["path"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(problems, ["due", "uno"], "each is said once: {run:?}");
+        for name in ["one", "d/e/two"] {
+            assert_eq!(fs::read(mirror.in_replica(name)).unwrap(), name.as_bytes());
+        }
+    }
+    for name in ["uno", "due"] {
+        chmod(mirror.in_source(name), 0o644);
+    }
+    assert_eq!(sync(&mirror), ["delete d/", "delete d/e/", "move due d/e/two", "move uno one"]);
+}

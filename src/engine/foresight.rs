@@ -10,15 +10,15 @@ use crate::model::{Entry, EntryPath, Record, Side};
 use crate::plan::rebased::{Rebased, View};
 use crate::plan::relocation::Relocation;
 use crate::store::local::LocalStore;
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What lies in folders that get other names, seen under these.
 #[derive(Debug)]
 pub struct Foresight {
     view: View,
     row_view: View,
-    /// What lies at and below each such folder, by its present name.
-    entries: BTreeMap<EntryPath, Vec<Entry>>,
+    /// What lies at and below each such folder, but for what an inner one takes along; by its present name.
+    entries: HashMap<EntryPath, Vec<Entry>>,
 }
 
 impl Foresight {
@@ -30,25 +30,29 @@ impl Foresight {
         cancel: &Cancel,
     ) -> Result<Self, Error> {
         let ways: Vec<Relocation> = renamed.iter().map(|renamed| renamed.way.clone()).collect();
-        let mut entries: BTreeMap<EntryPath, Vec<Entry>> =
-            ways.iter().map(|way| (way.lies.clone(), Vec::new())).collect();
+        let view = View::of(&ways, false);
+        let mut entries: HashMap<EntryPath, Vec<Entry>> = HashMap::new();
         std::thread::scope(|scope| -> Result<(), Error> {
             for entry in observe::walk(scope, Side::Replica, Some(replica), threads, cancel)? {
                 let entry = entry?;
-                for (folder, held) in &mut entries {
-                    if entry.path == *folder || entry.path.is_below(folder) {
-                        held.push(entry.clone());
-                    }
+                // One that lies in several goes along with the innermost.
+                if let Some(folder) = view.folder_of(&entry.path) {
+                    entries.entry(folder.clone()).or_default().push(entry);
                 }
             }
             Ok(())
         })?;
-        Ok(Self { view: View::of(&ways, false), row_view: View::of(&ways, true), entries })
+        Ok(Self { view, row_view: View::of(&ways, true), entries })
     }
 
     /// Where things lie that will be elsewhere.
     pub fn view(&self) -> View {
         self.view.clone()
+    }
+
+    /// The source's mount points, which are remembered as the rows have them, as they will be remembered.
+    pub fn mounts(&self, remembered: &BTreeSet<EntryPath>) -> BTreeSet<EntryPath> {
+        remembered.iter().map(|mount| self.row_view.renamed(mount)).collect()
     }
 
     /// The replica's walk as it will be.

@@ -71,7 +71,7 @@ fn look_ahead(
     }
     let View { source, mut replica } = job.look_at_trees(&root_mounts)?;
     let before = reader.map_or(Ok(None), Reader::held_plan)?;
-    source.recall_mounts(source_mounts);
+    source.recall_mounts(source_mounts.clone());
     let known = succeeds || reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true));
     if replica.is_none() && known {
         return Err(job.replica_gone());
@@ -88,6 +88,8 @@ fn look_ahead(
             let renamed = again.renamed;
             let foresight = Foresight::of(replica, &renamed, job.settings.workers, cancel)?;
             replica.look_through(foresight.view());
+            // A run remembers them under the new names before it looks again.
+            source.recall_mounts(foresight.mounts(&source_mounts));
             let mut scanned = look.at(Some(replica), Some(&foresight))?;
             scanned.plan.renamed = renamed.iter().map(relocate::planned).collect();
             scanned

@@ -2,7 +2,7 @@
 
 use super::content::NearFolder;
 use crate::error::Error;
-use crate::manifest::{Bounds, Manifest, ManifestError, Reader};
+use crate::manifest::{Manifest, ManifestError, Reader};
 use crate::model::{EntryPath, Kind, Record, Seen, Stat};
 use crate::plan::join::Joined;
 use crate::plan::relocation::{Relocation, feasible};
@@ -46,7 +46,7 @@ impl Rows for Manifest {
         self.find(path)
     }
     fn some_below(&self, folder: &EntryPath, count: usize) -> Result<Vec<Record>, ManifestError> {
-        self.rows(Bounds::Under(folder.clone())).skip(1).take(count).collect()
+        self.first_below(folder, count)
     }
 }
 
@@ -58,7 +58,7 @@ impl Rows for Reader {
         self.find(path)
     }
     fn some_below(&self, folder: &EntryPath, count: usize) -> Result<Vec<Record>, ManifestError> {
-        self.rows(Bounds::Under(folder.clone())).skip(1).take(count).collect()
+        self.first_below(folder, count)
     }
 }
 

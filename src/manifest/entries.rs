@@ -54,27 +54,12 @@ impl<'a> Rows<'a> {
         Self { connection, file, bounds, next: Some(From::At(first)), piece: Vec::new().into_iter(), failed }
     }
 
-    fn fetch(&mut self, from: &From) -> Result<Vec<Record>, ManifestError> {
-        let (comparison, key) = match from {
-            From::At(path) => (">=", path),
-            From::After(path) => (">", path),
+    fn fetch(&self, from: &From) -> Result<Vec<Record>, ManifestError> {
+        let end = match &self.bounds {
+            Bounds::All => None,
+            Bounds::Under(path) => end_of(path),
         };
-        let sql =
-            format!("SELECT {COLUMNS} FROM entries WHERE path {comparison} ?1 ORDER BY path LIMIT {PIECE}");
-        let failed = || sqlite("read", self.file);
-        let mut query = self.connection.prepare_cached(&sql).map_err(failed())?;
-        let rows = query.query_map([key.as_bytes()], decode).map_err(failed())?;
-        let piece: Vec<Record> = rows.collect::<Result<_, _>>().map_err(failed())?;
-        // SQLite does not check the order that it walks in: a flipped bit in a key shows here first.
-        let begins_well = piece.first().is_none_or(|first| match from {
-            From::At(path) => first.path >= *path,
-            From::After(path) => first.path > *path,
-        });
-        if begins_well && piece.is_sorted_by(|one, next| one.path < next.path) {
-            return Ok(piece);
-        }
-        let cause = "its rows are out of order".to_owned();
-        Err(ManifestError::Damaged { path: self.file.to_owned(), cause })
+        read(self.connection, self.file, from, end.as_deref(), PIECE)
     }
 
     fn step(&mut self) -> Result<Option<Record>, ManifestError> {
@@ -91,11 +76,7 @@ impl<'a> Rows<'a> {
             }
             self.piece = piece.into_iter();
         }
-        let record = self.piece.next();
-        Ok(record.filter(|record| match &self.bounds {
-            Bounds::All => true,
-            Bounds::Under(path) => record.path == *path || record.path.is_below(path),
-        }))
+        Ok(self.piece.next())
     }
 }
 
@@ -105,6 +86,65 @@ impl Iterator for Rows<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()
     }
+}
+
+/// The first key after a path and, where it is a folder, all below it; `None`: there is no end.
+fn end_of(path: &EntryPath) -> Option<Vec<u8>> {
+    if path.is_root() {
+        return None;
+    }
+    let (mut end, after) = if path.is_folder() {
+        (path.trimmed().to_vec(), b'/' + 1)
+    } else {
+        // Nothing sorts between a name and the same with the least byte added.
+        (path.as_bytes().to_vec(), 0)
+    };
+    end.push(after);
+    Some(end)
+}
+
+/// At most `count` rows before `end`, in path order.
+fn read(
+    connection: &Connection,
+    file: &Path,
+    from: &From,
+    end: Option<&[u8]>,
+    count: usize,
+) -> Result<Vec<Record>, ManifestError> {
+    let (comparison, key) = match from {
+        From::At(path) => (">=", path),
+        From::After(path) => (">", path),
+    };
+    // Without an end the statement has no second parameter that could be bound.
+    let before = end.map_or("", |_| "AND path < ?2 ");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entries WHERE path {comparison} ?1 {before}ORDER BY path LIMIT {count}"
+    );
+    let failed = || sqlite("read", file);
+    let mut query = connection.prepare_cached(&sql).map_err(failed())?;
+    let keys = std::iter::once(key.as_bytes()).chain(end);
+    let rows = query.query_map(rusqlite::params_from_iter(keys), decode).map_err(failed())?;
+    let piece: Vec<Record> = rows.collect::<Result<_, _>>().map_err(failed())?;
+    // SQLite does not check the order that it walks in: a flipped bit in a key shows here first.
+    let begins_well = piece.first().is_none_or(|first| match from {
+        From::At(path) => first.path >= *path,
+        From::After(path) => first.path > *path,
+    });
+    if begins_well && piece.is_sorted_by(|one, next| one.path < next.path) {
+        return Ok(piece);
+    }
+    let cause = "its rows are out of order".to_owned();
+    Err(ManifestError::Damaged { path: file.to_owned(), cause })
+}
+
+/// The first rows below a folder, at most `count`: no others are read.
+pub(super) fn first_below(
+    connection: &Connection,
+    file: &Path,
+    folder: &EntryPath,
+    count: usize,
+) -> Result<Vec<Record>, ManifestError> {
+    read(connection, file, &From::After(folder.clone()), end_of(folder).as_deref(), count)
 }
 
 /// The row of one path.
@@ -192,4 +232,51 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
 
 pub(super) fn wrong(column: usize, kind: Type, what: &'static str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, kind, what.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Reader;
+    use crate::manifest::tests::{Fixture, plain};
+    use crate::model::Change;
+
+    /// What of `paths` is read at and below `path`, and the first `count` below it, by both ways to read.
+    fn read_under(paths: &[&str], path: &str, count: usize) -> [Vec<EntryPath>; 2] {
+        let fixture = Fixture::new();
+        let manifest = fixture.open().unwrap().manifest;
+        manifest.apply(paths.iter().map(|path| Change::Put(plain(path))).collect()).unwrap();
+        let folder = EntryPath::from(path);
+        let names = |rows: Vec<Record>| rows.into_iter().map(|row| row.path).collect::<Vec<_>>();
+        let under: Result<_, _> = manifest.rows(Bounds::Under(folder.clone())).collect();
+        let all = [names(under.unwrap()), names(manifest.first_below(&folder, count).unwrap())];
+        drop(manifest);
+        let reader = Reader::open(&fixture.path()).unwrap();
+        let under: Result<_, _> = reader.rows(Bounds::Under(folder.clone())).collect();
+        assert_eq!(names(under.unwrap()), all[0]);
+        assert_eq!(names(reader.first_below(&folder, count).unwrap()), all[1]);
+        all
+    }
+
+    #[test]
+    fn what_is_read_under_a_path_ends_where_its_folder_does() {
+        let paths = ["", "a", "a.txt", "a/", "a/b", "a/b/", "a/b/c", "a/\u{ff}", "a0", "a\0", "b"];
+        let table: [(&str, usize, &[&str], &[&str]); 5] = [
+            ("a/", 2, &["a/", "a/b", "a/b/", "a/b/c", "a/\u{ff}"], &["a/b", "a/b/"]),
+            ("a/b/", 64, &["a/b/", "a/b/c"], &["a/b/c"]),
+            ("a", 64, &["a"], &[]),
+            ("missing/", 64, &[], &[]),
+            (
+                "",
+                3,
+                &["", "a", "a\0", "a.txt", "a/", "a/b", "a/b/", "a/b/c", "a/\u{ff}", "a0", "b"],
+                &["a", "a\0", "a.txt"],
+            ),
+        ];
+        for (path, count, under, below) in table {
+            let expected =
+                [under, below].map(|names| names.iter().copied().map(EntryPath::from).collect::<Vec<_>>());
+            assert_eq!(read_under(&paths, path, count), expected, "{path:?}");
+        }
+    }
 }

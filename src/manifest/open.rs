@@ -89,6 +89,12 @@ impl Manifest {
         Rows::new(&self.connection, &self.path, bounds, self.flush().err())
     }
 
+    /// The first rows below a folder, at most `count`, in path order.
+    pub fn first_below(&self, folder: &EntryPath, count: usize) -> Result<Vec<Record>, ManifestError> {
+        self.flush()?;
+        entries::first_below(&self.connection, &self.path, folder, count)
+    }
+
     /// The row of one path.
     pub fn find(&self, path: &EntryPath) -> Result<Option<Record>, ManifestError> {
         self.flush()?;

@@ -101,6 +101,11 @@ impl Reader {
         Rows::new(&self.connection, &self.path, bounds, None)
     }
 
+    /// The first rows below a folder, at most `count`, in path order.
+    pub fn first_below(&self, folder: &EntryPath, count: usize) -> Result<Vec<Record>, ManifestError> {
+        entries::first_below(&self.connection, &self.path, folder, count)
+    }
+
     /// The row of one path.
     pub fn find(&self, path: &EntryPath) -> Result<Option<Record>, ManifestError> {
         entries::find(&self.connection, &self.path, path)

@@ -3,11 +3,11 @@
 use super::rebased::Rebase;
 use crate::model::{Entry, EntryPath, Record};
 
-/// A stream broke its order. Joining it would invent and lose entries, so nothing may be done.
+/// A stream broke its order. Joining it would invent and lose entries, so nothing more may be done.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the {stream} listed {after} after {before}, which is out of order; nothing was changed. \
-     This is a defect in twinfold or in the file system's listing"
+    "the {stream} listed {after} after {before}, which is out of order: nothing more is done, and what was done \
+     so far is whole"
 )]
 pub struct OrderBreach {
     stream: &'static str,

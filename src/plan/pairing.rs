@@ -10,9 +10,10 @@ use super::step::Question;
 use super::{Moving, Plan};
 use crate::model::record::is_racy;
 use crate::model::{
-    Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Record, Seen, Stat, Timestamp, Verb,
+    Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Side, Stat, Verb,
 };
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 /// A new file, as its copy is planned, and an old one that may be it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Pair {
     pub replica: Stat,
     new: usize,
     old: usize,
+    /// The inode says that they are one file.
+    by_inode: bool,
 }
 
 impl Pair {
@@ -78,11 +81,18 @@ pub struct Pairing<'p> {
     new: Vec<New>,
     old: Vec<Old>,
     found: Vec<(usize, usize, Moving)>,
+    /// New files that cannot be read, each with the old one that its inode says it is.
+    unread: Vec<(usize, usize, Problem)>,
 }
 
-/// What is moved instead of being copied, by the places of the copies in the plan.
+/// What becomes of a plan's copies, by their places in it.
 #[derive(Debug, Default)]
-pub struct Moves(Vec<(usize, Moving)>);
+pub struct Moves {
+    /// What is moved instead.
+    found: Vec<(usize, Moving)>,
+    /// What cannot be read, with the old name under which the replica keeps its last content.
+    unread: Vec<(usize, EntryPath, Problem)>,
+}
 
 impl<'p> Pairing<'p> {
     /// All files of a complete plan that come, and all that go or make room for others.
@@ -113,18 +123,15 @@ impl<'p> Pairing<'p> {
         } else {
             copies().filter(|(_, copy)| comes(copy)).map(|(entry, _)| New { entry, settled: false }).collect()
         };
-        Self { plan, rules, device, new, old, found: Vec::new() }
+        Self { plan, rules, device, new, old, found: Vec::new(), unread: Vec::new() }
     }
 
     /// The first round. What is certain is found at once; the rest is to be compared.
     pub fn by_inode(&mut self) -> Vec<Pair> {
-        let pairs = self.propose(
-            |stat, _| Some(stat.fingerprint.inode),
-            |row| Some(row.source.inode),
-            |source, row| source.size == row.source.size && source.mtime == row.source.mtime,
-        );
-        let (certain, open): (Vec<Pair>, Vec<Pair>) =
-            pairs.into_iter().partition(|pair| self.is_certain(pair));
+        let key = |file: &Fingerprint| Some((file.inode, file.size, file.mtime));
+        let pairs = self.propose(|stat, _| key(&stat.fingerprint), |row| key(&row.source));
+        let pairs = pairs.into_iter().map(|pair| Pair { by_inode: true, ..pair });
+        let (certain, open): (Vec<Pair>, Vec<Pair>) = pairs.partition(|pair| self.is_certain(pair));
         for pair in certain {
             let row = &self.old[pair.old].row;
             let racy = is_racy(pair.source.fingerprint.ctime, self.rules.began, self.rules.tick_nanos, None);
@@ -147,12 +154,8 @@ impl<'p> Pairing<'p> {
 
     /// The second round: to be compared.
     pub fn by_time(&mut self) -> Vec<Pair> {
-        let time = |size: u64, mtime: Timestamp| Some((size, mtime));
-        self.propose(
-            |stat, _| time(stat.fingerprint.size, stat.fingerprint.mtime),
-            |row| time(row.source.size, row.source.mtime),
-            |_, _| true,
-        )
+        let key = |file: &Fingerprint| Some((file.size, file.mtime));
+        self.propose(|stat, _| key(&stat.fingerprint), |row| key(&row.source))
     }
 
     /// For the third round: new files that have the size of an old one.
@@ -176,16 +179,25 @@ impl<'p> Pairing<'p> {
         self.propose(
             |stat, number| digests.get(&number).map(|digest| (stat.fingerprint.size, *digest)),
             |row| row.digest.map(|digest| (row.source.size, digest)),
-            |_, _| true,
         )
     }
 
     /// What comparing the bytes of a pair showed.
     pub fn learn(&mut self, pair: Pair, knowledge: &Knowledge) {
-        let Knowledge::Same { source, replica, digest, attributes, began } = knowledge else { return };
         if self.new[pair.new].settled || self.old[pair.old].taken {
             return;
         }
+        let (source, replica, digest, attributes, began) = match knowledge {
+            Knowledge::Same { source, replica, digest, attributes, began } => {
+                (source, replica, digest, attributes, began)
+            }
+            // The replica has the only copy that can be read, under the old name.
+            Knowledge::Failed(problem) if pair.by_inode && problem.side == Side::Source => {
+                self.settle(pair.new, pair.old);
+                return self.unread.push((pair.new, pair.old, problem.clone()));
+            }
+            Knowledge::Different | Knowledge::Vanished | Knowledge::Failed(_) => return,
+        };
         let differ = *attributes != Difference::None || !self.rules.rights.desired(source).met(replica);
         let moving = Moving {
             to: pair.to,
@@ -202,44 +214,64 @@ impl<'p> Pairing<'p> {
         self.take(pair.new, pair.old, moving);
     }
 
-    /// What is to be moved.
+    /// What is to be moved, and what stays.
     pub fn finish(self) -> Moves {
-        let new = self.new;
-        Moves(self.found.into_iter().map(|(number, _, moving)| (new[number].entry, moving)).collect())
+        let Self { new, old, found, unread, .. } = self;
+        let found = found.into_iter().map(|(number, _, moving)| (new[number].entry, moving)).collect();
+        let unread = unread.into_iter().map(|(number, was, problem)| {
+            let path = old[was].path.clone();
+            (new[number].entry, path, problem)
+        });
+        Moves { found, unread: unread.collect() }
     }
 
-    /// Pairs of open new and old files that have one key and fit, each at most once; of several old ones the
-    /// one of the same name, if there is one.
-    fn propose<K: std::hash::Hash + Eq>(
+    /// Pairs of open new and old files that have one key, each at most once; of several old ones the first of
+    /// the same name, or else the first.
+    fn propose<K: Hash + Eq + Copy>(
         &self,
         key_of: impl Fn(&Stat, usize) -> Option<K>,
         old_key_of: impl Fn(&Record) -> Option<K>,
-        fits: impl Fn(&Fingerprint, &Record) -> bool,
     ) -> Vec<Pair> {
+        // The first ones come last, so that they can be taken from the end.
         let mut by_key: HashMap<K, Vec<usize>> = HashMap::new();
-        for (number, old) in self.old.iter().enumerate().filter(|(_, old)| !old.taken) {
+        let mut by_name: HashMap<(K, &[u8]), Vec<usize>> = HashMap::new();
+        for (number, old) in self.old.iter().enumerate().rev().filter(|(_, old)| !old.taken) {
             if let Some(key) = old_key_of(&old.row) {
                 by_key.entry(key).or_default().push(number);
+                by_name.entry((key, old.path.name())).or_default().push(number);
             }
         }
+        let mut gone: Vec<bool> = self.old.iter().map(|old| old.taken).collect();
         let mut pairs = Vec::new();
         for (number, new) in self.new.iter().enumerate().filter(|(_, new)| !new.settled) {
             let operation = &self.plan.entries[new.entry];
             let Some(source) = operation.source else { continue };
-            let candidates = key_of(&source, number).and_then(|key| by_key.get_mut(&key));
-            let Some(candidates) = candidates else { continue };
-            let usable = |&&old: &&usize| {
-                // A file that is rewritten where it lies is no move.
-                self.old[old].path != operation.path && fits(&source.fingerprint, &self.old[old].row)
-            };
-            let same_name = |&&old: &&usize| self.old[old].path.name() == operation.path.name();
-            let chosen = candidates.iter().filter(usable).find(same_name).or(candidates.iter().find(usable));
-            let Some(&old) = chosen else { continue };
-            candidates.retain(|&other| other != old);
+            let Some(key) = key_of(&source, number) else { continue };
+            let path = &operation.path;
+            let take = |candidates: Option<&mut Vec<usize>>| self.take_last(candidates?, &gone, path);
+            let chosen = take(by_name.get_mut(&(key, path.name()))).or_else(|| take(by_key.get_mut(&key)));
+            let Some(old) = chosen else { continue };
+            gone[old] = true;
             let (from, replica) = (self.old[old].path.clone(), self.old[old].replica);
-            pairs.push(Pair { to: operation.path.clone(), from, source, replica, new: number, old });
+            let to = path.clone();
+            pairs.push(Pair { to, from, source, replica, new: number, old, by_inode: false });
         }
         pairs
+    }
+
+    /// Takes the last of `candidates` that is not `gone`, nor the old one of `path` itself: a file that is
+    /// rewritten where it lies is no move.
+    fn take_last(&self, candidates: &mut Vec<usize>, gone: &[bool], path: &EntryPath) -> Option<usize> {
+        let mut itself = None;
+        let found = loop {
+            match candidates.pop() {
+                Some(old) if gone[old] => {}
+                Some(old) if self.old[old].path == *path => itself = Some(old),
+                found => break found,
+            }
+        };
+        candidates.extend(itself);
+        found
     }
 
     /// Whether all figures say that this is the very file of the row, and that nobody wrote to it.
@@ -257,20 +289,26 @@ impl<'p> Pairing<'p> {
     }
 
     fn take(&mut self, new: usize, old: usize, moving: Moving) {
+        self.settle(new, old);
+        self.found.push((new, old, moving));
+    }
+
+    fn settle(&mut self, new: usize, old: usize) {
         self.new[new].settled = true;
         self.old[old].taken = true;
-        self.found.push((new, old, moving));
     }
 }
 
 impl Moves {
     /// Puts them into the plan in the place of copies and deletes; `false`: there are none.
     pub fn apply(self, plan: &mut Plan) -> bool {
-        if self.0.is_empty() {
+        let Self { found, unread } = self;
+        if found.is_empty() && unread.is_empty() {
             return false;
         }
-        let copies: HashSet<usize> = self.0.iter().map(|(entry, _)| *entry).collect();
-        let old: HashSet<EntryPath> = self.0.iter().map(|(_, moving)| moving.from.clone()).collect();
+        let mut copies: HashSet<usize> = found.iter().map(|(entry, _)| *entry).collect();
+        copies.extend(unread.iter().map(|(entry, ..)| *entry));
+        let old: HashSet<EntryPath> = found.iter().map(|(_, moving)| moving.from.clone()).collect();
         let mut place = 0;
         plan.entries.retain(|_| {
             place += 1;
@@ -279,12 +317,47 @@ impl Moves {
         let gone = plan.deletes.extract_if(.., |delete| old.contains(&delete.path));
         let mut gone: HashMap<EntryPath, Operation> =
             gone.map(|delete| (delete.path.clone(), delete)).collect();
-        let moves = self.0.into_iter().map(|(_, moving)| {
+        let moves = found.into_iter().map(|(_, moving)| {
             let old = gone.remove(&moving.from).map(Box::new);
             Moving { old, ..moving }
         });
         plan.moves.extend(moves);
         plan.moves.sort_by(|one, other| one.to.cmp(&other.to));
+        if !unread.is_empty() {
+            let (kept, problems): (Vec<_>, Vec<_>) =
+                unread.into_iter().map(|(_, old, problem)| (old, problem)).unzip();
+            plan.problems.extend(problems);
+            plan.problems.sort_by(|one, other| one.path.cmp(&other.path));
+            keep(plan, kept);
+        }
         true
     }
 }
+
+/// Takes the deletes of `names` out of the plan, those of the folders that they lie in, and what would come in
+/// the place of any of them.
+fn keep(plan: &mut Plan, mut names: Vec<EntryPath>) {
+    while !names.is_empty() {
+        let above: Vec<EntryPath> = names.iter().flat_map(EntryPath::folders_above).collect();
+        let kept: HashSet<EntryPath> = names.into_iter().chain(above).collect();
+        plan.deletes.retain(|delete| !kept.contains(&delete.path));
+        let waits = |displaces: bool, path: &EntryPath| displaces && kept.contains(&path.other_kind());
+        let waiting = plan.folders.iter().filter(|task| waits(task.displaces, &task.path));
+        let waiting: HashSet<EntryPath> = waiting.map(|task| task.path.clone()).collect();
+        let is_within = |path: &EntryPath| {
+            let mut above = path.folders_above();
+            waiting.contains(path) || above.any(|folder| waiting.contains(&folder))
+        };
+        let goes_on = |operation: &Operation| {
+            !waits(operation.displaces, &operation.path) && !is_within(&operation.path)
+        };
+        plan.entries.retain(goes_on);
+        plan.links.retain(goes_on);
+        plan.folders.retain(|task| !is_within(&task.path));
+        // What cannot move there stays where it is, too.
+        names = plan.moves.extract_if(.., |moving| is_within(&moving.to)).map(|moving| moving.from).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests;

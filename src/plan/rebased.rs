@@ -3,6 +3,7 @@
 use super::order::Keyed;
 use super::relocation::Relocation;
 use crate::model::EntryPath;
+use std::collections::HashMap;
 
 /// What has a path that can become another one.
 pub trait Rebase: Keyed + Sized {
@@ -16,6 +17,10 @@ pub trait Rebase: Keyed + Sized {
 pub struct View {
     /// Where it lies, and what it is to be called; by the latter.
     names: Vec<(EntryPath, EntryPath)>,
+    /// Their places in that list, by where they lie.
+    by_old: HashMap<EntryPath, usize>,
+    /// Likewise by what they are to be called.
+    by_new: HashMap<EntryPath, usize>,
 }
 
 impl View {
@@ -24,23 +29,47 @@ impl View {
         let old = |way: &Relocation| if rows { way.rows.clone() } else { way.lies.clone() };
         let mut names: Vec<_> = relocations.iter().map(|way| (old(way), way.to.clone())).collect();
         names.sort_by(|one, other| one.1.cmp(&other.1));
-        Self { names }
+        let numbered = || names.iter().enumerate();
+        let by_old = numbered().map(|(number, (lies, _))| (lies.clone(), number)).collect();
+        let by_new = numbered().map(|(number, (_, to))| (to.clone(), number)).collect();
+        Self { names, by_old, by_new }
     }
 
     /// Where what will be called `path` lies now.
     pub fn actual(&self, path: &EntryPath) -> EntryPath {
-        let holds = |(_, to): &&(EntryPath, EntryPath)| path == to || path.is_below(to);
-        // Of those that hold it, the last one is the innermost.
-        let innermost = self.names.iter().rev().find(holds);
-        innermost.and_then(|(lies, to)| path.rebased(to, lies)).unwrap_or_else(|| path.clone())
+        let along = innermost(&self.by_new, path).and_then(|&number| {
+            let (lies, to) = &self.names[number];
+            path.rebased(to, lies)
+        });
+        along.unwrap_or_else(|| path.clone())
+    }
+
+    /// What `actual`, which lies there now, will be called.
+    pub fn renamed(&self, actual: &EntryPath) -> EntryPath {
+        let along = self.taken_by(actual).and_then(|number| {
+            let (lies, to) = &self.names[number];
+            actual.rebased(lies, to)
+        });
+        along.unwrap_or_else(|| actual.clone())
+    }
+
+    /// The folder by whose rename `actual` goes along: the innermost that it is or lies in.
+    pub fn folder_of(&self, actual: &EntryPath) -> Option<&EntryPath> {
+        self.taken_by(actual).map(|number| &self.names[number].0)
     }
 
     /// Which of the renames takes `actual` along: the innermost.
     fn taken_by(&self, actual: &EntryPath) -> Option<usize> {
-        let holds = |lies: &EntryPath| actual == lies || actual.is_below(lies);
-        let holders = self.names.iter().enumerate().filter(|(_, (lies, _))| holds(lies));
-        holders.max_by_key(|(_, (lies, _))| lies.as_bytes().len()).map(|(number, _)| number)
+        innermost(&self.by_old, actual).copied()
     }
+}
+
+/// What is kept for `path` itself, or else for the innermost of the folders that it lies in.
+fn innermost<'m, T>(by_path: &'m HashMap<EntryPath, T>, path: &EntryPath) -> Option<&'m T> {
+    if by_path.is_empty() {
+        return None;
+    }
+    by_path.get(path).or_else(|| path.folders_above().find_map(|folder| by_path.get(&folder)))
 }
 
 /// One stretch of the stream: what lies at and below a folder, or everything.
@@ -216,6 +245,7 @@ mod tests {
         let view = View::of(&[way("a/", "b/"), way("x/", "b/c/")], false);
         for (path, lies) in [("b/f", "a/f"), ("b/c/f", "x/f"), ("b/", "a/"), ("z", "z"), ("b", "b")] {
             assert_eq!(view.actual(&EntryPath::from(path)), EntryPath::from(lies));
+            assert_eq!(view.renamed(&EntryPath::from(lies)), EntryPath::from(path));
         }
     }
 }
