@@ -205,22 +205,28 @@ pub fn feasible(items: &[Relocation], exists: &dyn Fn(&EntryPath) -> bool) -> Ve
         items.iter().enumerate().map(|(item, relocation)| (&relocation.lies, item)).collect();
     let mut can = vec![true; items.len()];
     loop {
-        let taken = |item: usize| {
-            let to = &items[item].to;
+        // Whether what would have a name if nothing came to it stays there.
+        let stays = |name: &EntryPath, itself: bool| {
             // What would have the name if this one did not take it: what the folder that it then lies in brings.
-            let holder = to.folders_above().find_map(|folder| {
+            let holder = name.folders_above().find_map(|folder| {
                 let holder = by_name.get(&folder).copied().filter(|&holder| can[holder])?;
-                Some((holder, to.rebased(&folder, &items[holder].lies)?))
+                Some((holder, name.rebased(&folder, &items[holder].lies)?))
             });
-            let (holder, now) = holder.map_or_else(|| (None, to.clone()), |(item, now)| (Some(item), now));
-            [now.other_kind(), now].iter().any(|place| {
+            let (holder, now) = holder.map_or_else(|| (None, name.clone()), |(item, now)| (Some(item), now));
+            let other = now.other_kind();
+            std::iter::once(&other).chain(itself.then_some(&now)).any(|place| {
                 let movers = std::iter::once(place.clone()).chain(place.folders_above());
                 let taker = movers.filter_map(|folder| lying.get(&folder).copied()).find(|&other| can[other]);
                 // It stays under that name if nothing else takes it along.
                 taker == holder && exists(place)
             })
         };
-        let blocked: Vec<usize> = (0..items.len()).filter(|&item| can[item] && taken(item)).collect();
+        let is_blocked = |item: usize| {
+            let to = &items[item].to;
+            // A folder that it is to lie in may be something else there.
+            stays(to, true) || to.folders_above().any(|folder| stays(&folder, false))
+        };
+        let blocked: Vec<usize> = (0..items.len()).filter(|&item| can[item] && is_blocked(item)).collect();
         if blocked.is_empty() {
             return can;
         }

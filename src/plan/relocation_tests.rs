@@ -117,7 +117,9 @@ fn rows_that_lag_behind_above_or_below_the_new_name_are_brought_there_at_once() 
 fn a_name_that_stays_taken_cannot_be_had_nor_can_what_waits_for_it() {
     /// (what is there, renames, which of them can be)
     type Case<'t> = (&'t [&'t str], &'t [(&'t str, &'t str)], &'t [bool]);
-    let table: [Case<'_>; 7] = [
+    let table: [Case<'_>; 8] = [
+        // Its parent is to be a folder, and is a file there.
+        (&["a/", "p"], &[("a/", "p/q/")], &[false]),
         // The folder that has the name's place goes away with it, and a new one is made.
         (&["a/", "p/", "p/q/"], &[("a/", "p/q/"), ("p/", "r/")], &[true, true]),
         (&["a/", "b/"], &[("a/", "b/")], &[false]),

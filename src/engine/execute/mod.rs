@@ -65,7 +65,7 @@ pub fn execute<S: Store, R: Store>(
     // What is moved out of folders that are to go needs them open, too.
     deletes::open_up(site, plan.deletes.iter().filter(|_| !plan.moves.is_empty()), &asides);
     let Moved { instead, late } =
-        moves::carry_out(site, plan, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
+        moves::carry_out(site, plan, &failed, &asides, &mut |dones| settle(dones, manifest, tally, monitor))?;
     let ready: Vec<&Operation> = plan
         .entries
         .iter()
@@ -73,7 +73,6 @@ pub fn execute<S: Store, R: Store>(
         .filter(|operation| !failed.cover(&operation.path))
         .collect();
     let mut names = Names::of(plan);
-    names.expect(late);
     let none = FirstNames::new();
     let owed: HashSet<&EntryPath> = instead.copies().map(|copy| &copy.path).collect();
     let mut paid = HashSet::new();
@@ -84,6 +83,7 @@ pub fn execute<S: Store, R: Store>(
         paid.extend(made.map(|done| done.path.clone()));
         settle(asides.note(outcomes), manifest, tally, monitor)
     })?;
+    moves::finish(site, &late, &mut |dones| settle(dones, manifest, tally, monitor))?;
     let mut links: Vec<Operation> =
         plan.links.iter().filter(|operation| !failed.cover(&operation.path)).cloned().collect();
     let mut unlinked = 0;

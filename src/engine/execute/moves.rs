@@ -1,6 +1,7 @@
 //! Files that get another name instead of being copied and deleted.
 
 use super::Site;
+use super::asides::{Asides, Whereabouts};
 use super::durable::Durable;
 use super::folders::FailedFolders;
 use crate::config::file::Durability;
@@ -44,11 +45,12 @@ impl Instead {
 
 /// What became of the moves of a plan.
 #[derive(Debug, Default)]
-pub(super) struct Moved {
+pub(super) struct Moved<'p> {
     /// What is done instead.
     pub(super) instead: Instead,
-    /// Rows of files whose old names another file still has to take: that moves their ctime again.
-    pub(super) late: Vec<Record>,
+    /// Files that have their new names, but whose old ones another file is still to take: until then their
+    /// metadata is that of both names. To be finished with [`finish`].
+    pub(super) late: Vec<&'p Moving>,
 }
 
 /// Carries out the moves of a plan.
@@ -56,13 +58,14 @@ pub(super) struct Moved {
 /// A name that another file is to have is never free on the way: what has it now gets a second, temporary
 /// name first, and is renamed from that. So any chain or cycle can be worked off in any order, and each name
 /// has its old or its new content at every instant.
-pub(super) fn carry_out<S: Store, R: Store>(
+pub(super) fn carry_out<'p, S: Store, R: Store>(
     site: &Site<'_, S, R>,
-    plan: &Plan,
+    plan: &'p Plan,
     failed: &FailedFolders,
+    asides: &Asides,
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
-) -> Result<Moved, Error> {
-    let moves: Vec<&Moving> = plan.moves.iter().filter(|moving| !failed.cover(&moving.to)).collect();
+) -> Result<Moved<'p>, Error> {
+    let moves: Vec<&'p Moving> = plan.moves.iter().filter(|moving| !failed.cover(&moving.to)).collect();
     let mut mover =
         Mover { site, lying: NearFolder::new(site.replica), coming: NearFolder::new(site.replica) };
     let mut durable = Durable::new(site.replica, site.durability != Durability::None);
@@ -70,7 +73,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
     let give_up = |moving: &Moving, moved: &mut Moved| {
         moved.instead.0.push((moving.as_copy(), moving.old.as_deref().cloned()));
     };
-    let mut ready: Vec<(&Moving, Option<TemporaryName>)> = Vec::with_capacity(moves.len());
+    let mut ready: Vec<(&'p Moving, Option<TemporaryName>)> = Vec::with_capacity(moves.len());
     for moving in moves {
         if site.cancel.requested() {
             break;
@@ -84,53 +87,45 @@ pub(super) fn carry_out<S: Store, R: Store>(
             },
         }
     }
-    let mut there: Vec<(&Moving, bool, Instant)> = Vec::with_capacity(ready.len());
+    let mut there: Vec<&Moving> = Vec::with_capacity(ready.len());
     for (moving, pin) in ready {
-        let started = Instant::now();
         durable.expect();
-        match mover.rename(moving, pin.as_ref()) {
-            Ok(()) => there.push((moving, pin.is_some(), started)),
+        // A folder may have taken its name already.
+        let lies = match asides.whereabouts(&moving.from) {
+            Whereabouts::Aside(actual) => actual,
+            Whereabouts::InPlace | Whereabouts::Kept => moving.from.clone(),
+        };
+        match mover.rename(moving, &lies, pin.as_ref()) {
+            Ok(()) if pin.is_some() => moved.late.push(moving),
+            Ok(()) => there.push(moving),
             Err(_) => {
                 mover.unpin(moving, pin.as_ref());
                 give_up(moving, &mut moved);
             }
         }
     }
-    let mut dones = Vec::new();
     // Not before all names are taken: each one that an inode loses moves its ctime.
-    for (moving, pinned, started) in there {
-        let result = mover.mend(moving);
-        let took = started.elapsed();
-        match result {
-            Ok(row) if pinned => {
-                dones.push(told(moving, End::Made(None), row.digest, took));
-                moved.late.push(row);
-            }
-            Ok(row) => {
-                let digest = row.digest;
-                dones.push(told(moving, End::Made(Some(Change::Put(row))), digest, took));
-                let gone = Done {
-                    path: moving.from.clone(),
-                    silent: true,
-                    ..told(moving, forget(moving), None, took)
-                };
-                dones.push(gone);
-            }
-            // It has its name, but not all else: the next run looks at it again.
-            Err(fault) => {
-                let problem = Problem::replica(&moving.to, fault.action, &fault.error);
-                dones.push(told(moving, End::Failed(problem), None, took));
-            }
-        }
-        if dones.len() >= TOGETHER {
-            durable.settle(Verb::Move, &mut dones);
-            record(std::mem::take(&mut dones))?;
-        }
+    for some in there.chunks(TOGETHER) {
+        let mut dones: Vec<Done> = some.iter().flat_map(|moving| mover.finish(moving)).collect();
+        durable.settle(Verb::Move, &mut dones);
+        record(dones)?;
     }
-    durable.settle(Verb::Move, &mut dones);
-    record(dones)?;
     moved.instead.0.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
     Ok(moved)
+}
+
+/// Gives files their metadata whose old names other files have by now.
+pub(super) fn finish<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    late: &[&Moving],
+    record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut mover =
+        Mover { site, lying: NearFolder::new(site.replica), coming: NearFolder::new(site.replica) };
+    for some in late.chunks(TOGETHER) {
+        record(some.iter().flat_map(|moving| mover.finish(moving)).collect())?;
+    }
+    Ok(())
 }
 
 fn forget(moving: &Moving) -> End {
@@ -178,14 +173,44 @@ impl<S: Store, R: Store> Mover<'_, S, R> {
         }
     }
 
-    /// Gives a file its new name. What is to be less accessible is so before.
-    fn rename(&mut self, moving: &Moving, pin: Option<&TemporaryName>) -> Result<(), Fault> {
+    /// What is true of a file that has its new name.
+    fn finish(&mut self, moving: &Moving) -> Vec<Done> {
+        let started = Instant::now();
+        let result = self.mend(moving);
+        let took = started.elapsed();
+        match result {
+            Ok(row) => {
+                let digest = row.digest;
+                let made = told(moving, End::Made(Some(Change::Put(row))), digest, took);
+                let gone = moving.old.as_ref().map(|_| Done {
+                    path: moving.from.clone(),
+                    silent: true,
+                    ..told(moving, forget(moving), None, took)
+                });
+                std::iter::once(made).chain(gone).collect()
+            }
+            // It has its name, but not all else: the next run looks at it again.
+            Err(fault) => {
+                let problem = Problem::replica(&moving.to, fault.action, &fault.error);
+                vec![told(moving, End::Failed(problem), None, took)]
+            }
+        }
+    }
+
+    /// Gives a file, which lies at `lies` or is pinned, its new name. What is to be less accessible is so
+    /// before.
+    fn rename(
+        &mut self,
+        moving: &Moving,
+        lies: &EntryPath,
+        pin: Option<&TemporaryName>,
+    ) -> Result<(), Fault> {
         let into = self.coming.of(&moving.to)?;
         self.site.check_ground(&moving.to.parent(), &*into)?;
-        let from = self.lying.of(&moving.from)?;
+        let from = self.lying.of(lies)?;
         let (place, name) = match pin {
             Some(pin) => (&into, pin.as_bytes()),
-            None => (&from, moving.from.name()),
+            None => (&from, lies.name()),
         };
         let rights = self.site.rights;
         let interim = rights.interim(&moving.source, &moving.replica, moving.difference);

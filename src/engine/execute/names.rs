@@ -48,11 +48,6 @@ impl Names {
         }
     }
 
-    /// More rows that are true but for a ctime that moves.
-    pub(super) fn expect(&mut self, rows: Vec<Record>) {
-        self.rows.extend(rows.into_iter().map(|row| (row.path.clone(), row)));
-    }
-
     /// Remembers what was made of shared inodes.
     pub(super) fn note(&mut self, outcomes: &[Outcome]) {
         for Outcome { done, .. } in outcomes {
