@@ -58,6 +58,11 @@ impl View {
         self.taken_by(actual).map(|number| &self.names[number].0)
     }
 
+    /// Which of the renames brings what will be called `path`: the innermost.
+    fn comes_with(&self, path: &EntryPath) -> Option<usize> {
+        innermost(&self.by_new, path).copied()
+    }
+
     /// Which of the renames takes `actual` along: the innermost.
     fn taken_by(&self, actual: &EntryPath) -> Option<usize> {
         innermost(&self.by_old, actual).copied()
@@ -132,6 +137,10 @@ impl<'a, T: Rebase, E> Rebased<'a, T, E> {
                             path
                         }
                     };
+                    // What has a name that something else is to have is no more: a row that nothing belongs to.
+                    if self.view.comes_with(&path) != frame.own {
+                        continue;
+                    }
                     frame.head = Some((path, item));
                     return;
                 }

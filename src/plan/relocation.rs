@@ -7,7 +7,7 @@
 //! exchange them: then neither name is free for an instant.
 
 use crate::model::EntryPath;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// An entry that is to get another name, with all that it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Relocations {
     waiting: HashMap<usize, Vec<usize>>,
     /// The file system can exchange two names.
     exchanges: bool,
+    /// Those that were put aside: once is enough.
+    aside: HashSet<usize>,
 }
 
 impl Relocations {
@@ -54,7 +56,8 @@ impl Relocations {
             items.iter().enumerate().map(|(item, relocation)| (relocation.to.clone(), item)).collect();
         let queue = pending.values().copied().collect();
         let (places, waiting) = (BTreeMap::new(), HashMap::new());
-        let mut relocations = Self { items, pending, places, queue, waiting, exchanges: true };
+        let aside = HashSet::new();
+        let mut relocations = Self { items, pending, places, queue, waiting, exchanges: true, aside };
         for item in 0..relocations.items.len() {
             relocations.settle(item);
         }
@@ -85,7 +88,11 @@ impl Relocations {
         let opposite =
             one.to == two.lies && two.to == one.lies && one.rows == one.lies && two.rows == two.lies;
         let swap = self.exchanges && opposite && first != other;
-        Some(if swap { Move::Swap(first, other) } else { Move::Aside(other) })
+        if swap {
+            return Some(Move::Swap(first, other));
+        }
+        // That it must go aside twice cannot be; if it could, the first one would be given up in vain.
+        Some(if self.aside.insert(other) { Move::Aside(other) } else { Move::Home(first) })
     }
 
     /// The file system cannot exchange names: temporary ones are used instead.
@@ -182,9 +189,13 @@ impl Relocations {
     fn in_the_way_of(&self, item: usize) -> Option<usize> {
         let Relocation { lies, to, .. } = &self.items[item];
         let at = |place: &EntryPath| self.places.get(place).into_iter().flatten().copied();
-        // The name itself, whatever kind of entry has it, and what it holds.
-        let there = at(&to.other_kind()).chain(self.at_or_below(to));
-        if let Some(other) = there.into_iter().find(|&other| other != item) {
+        // The name itself, whatever kind of entry has it.
+        if let Some(other) = at(to).chain(at(&to.other_kind())).find(|&other| other != item) {
+            return Some(other);
+        }
+        // Rows below it of what lies elsewhere would be lost.
+        let lags = |&other: &usize| other != item && !self.items[other].lies.is_below(to);
+        if let Some(other) = self.at_or_below(to).into_iter().find(lags) {
             return Some(other);
         }
         // Within something that is still to move, or within itself, it can have no place. Its own rows are

@@ -103,6 +103,19 @@ fn rows_that_lag_behind_are_in_the_way_like_the_entry_itself() {
 }
 
 #[test]
+fn what_lies_in_a_folder_that_is_in_the_way_is_not_put_aside_for_it() {
+    // Item 0 lies in item 1, which has the name that item 2 is to have, while none can go home yet.
+    let mut tree = numbers(&[("b/", 1), ("b/in/", 2), ("a/", 3)]);
+    let log = carry_out(&mut tree, items(&[("b/in/", "a/"), ("b/", "c/x/"), ("a/", "b/")]));
+    assert_eq!(tree, numbers(&[("a/", 2), ("c/x/", 1), ("b/", 3)]), "{log:?}");
+    // A row that lags behind below the name goes first.
+    let lagging = Relocation { lies: path("z/"), rows: path("b/in/"), to: path("z/") };
+    let mut all = items(&[("a/", "b/")]);
+    all.push(lagging);
+    assert_eq!(Relocations::of(all).next_move(), Some(Move::Home(1)));
+}
+
+#[test]
 fn rows_that_lag_behind_above_or_below_the_new_name_are_brought_there_at_once() {
     for (rows, to) in [("a/", "a/b/"), ("a/b/", "a/")] {
         let there = Relocation { lies: path(to), rows: path(rows), to: path(to) };
