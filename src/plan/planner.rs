@@ -114,7 +114,7 @@ impl<'r> Planner<'r> {
         if self.surveys {
             return Step::Settled;
         }
-        match decide(&joined, None, self.rules) {
+        match self.as_told(decide(&joined, None, self.rules), &joined.path) {
             Decision::Ask => {
                 // A folder's own task is what its answer is for.
                 let task = if joined.path.is_folder() {
@@ -138,7 +138,7 @@ impl<'r> Planner<'r> {
                 let Some(task) = self.trail.last().cloned() else { return Step::Settled };
                 if verb == Some(Verb::Create) && task.replica.is_none() && self.may_go_ahead(None) {
                     return Step::Early(Box::new(Early {
-                        way: self.way_to(&task.path, true),
+                        way: self.trail.way_to(&task.path, true),
                         operation: None,
                     }));
                 }
@@ -149,6 +149,16 @@ impl<'r> Planner<'r> {
                 let folder = self.trail.enclosing(&joined.path).cloned();
                 self.settle(decision, &joined, folder)
             }
+        }
+    }
+
+    /// A folder that is right by now because the run has readied it is an operation all the same.
+    fn as_told(&self, decision: Decision, path: &EntryPath) -> Decision {
+        match (&decision, self.readied.get(path)) {
+            (Decision::Confirm(_), Some(verb)) if path.is_folder() => {
+                Decision::Folder(*verb, Difference::Plain)
+            }
+            _ => decision,
         }
     }
 
@@ -194,23 +204,6 @@ impl<'r> Planner<'r> {
         self.mode.ahead.allows(source.map(|source| source.fingerprint.inode))
     }
 
-    /// The folders on the way to `path` that the replica does not have, and the one that it lies in; with
-    /// `itself` that folder too.
-    fn way_to(&self, path: &EntryPath, itself: bool) -> Vec<Arc<FolderTask>> {
-        let on_the_way = |task: &&Arc<FolderTask>| {
-            (itself && task.path == *path)
-                || task.replica.is_none()
-                || task.path.as_bytes() == path.parent_bytes()
-        };
-        self.trail
-            .folders()
-            .iter()
-            .filter(|task| itself || task.path != *path)
-            .filter(on_the_way)
-            .cloned()
-            .collect()
-    }
-
     /// The replica has the folder `path` now, as `stat`; no operation of the plan makes it any more.
     pub fn made(&mut self, path: &EntryPath, stat: &Stat) {
         self.trail.made(path, stat);
@@ -250,7 +243,7 @@ impl<'r> Planner<'r> {
         if self.surveys {
             return Step::Settled;
         }
-        match decide(&question.joined, Some(knowledge), self.rules) {
+        match self.as_told(decide(&question.joined, Some(knowledge), self.rules), question.path()) {
             Decision::Folder(verb, difference) => {
                 if let Some(folder) = &question.folder {
                     self.add_folder(folder, verb, difference);
@@ -358,7 +351,7 @@ impl<'r> Planner<'r> {
                         self.links.add(Named { source, replica, decision, folder });
                     }
                     None if self.is_ahead(&operation, folder.as_deref()) => {
-                        let way = self.way_to(&operation.path, false);
+                        let way = self.trail.way_to(&operation.path, false);
                         return Step::Early(Box::new(Early { way, operation: Some(operation) }));
                     }
                     None => self.add_operation(operation, folder),

@@ -53,6 +53,17 @@ impl Trail {
         (folder.path.as_bytes() == path.parent_bytes()).then_some(folder)
     }
 
+    /// The folders on the way to `path` that the replica does not have, and the one that it lies in; with
+    /// `itself` that folder too.
+    pub fn way_to(&self, path: &EntryPath, itself: bool) -> Vec<Arc<FolderTask>> {
+        let on_the_way = |task: &&Arc<FolderTask>| {
+            (itself && task.path == *path)
+                || task.replica.is_none()
+                || task.path.as_bytes() == path.parent_bytes()
+        };
+        self.0.iter().filter(|task| itself || task.path != *path).filter(on_the_way).cloned().collect()
+    }
+
     /// Notes that the replica has the folder `path` now, as `stat`.
     pub fn made(&mut self, path: &EntryPath, stat: &Stat) {
         if let Some(task) = self.0.iter_mut().find(|task| task.path == *path) {
