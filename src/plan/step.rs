@@ -14,12 +14,12 @@ pub enum Step {
     Settled,
     /// The manifest is to say this; the replica needs no change.
     Confirm(Change),
-    /// Read both contents and come back with [`Planner::learn`].
+    /// Read both contents and come back with [`Planner::learn`](super::planner::Planner::learn).
     Ask(Box<Question>),
     /// A folder of the source that may have had another name: find out, and either go on with
-    /// [`Planner::go_on`], or plan nothing more ([`Planner::survey`]).
+    /// [`Planner::go_on`](super::planner::Planner::go_on), or plan nothing more ([`Planner::survey`](super::planner::Planner::survey)).
     Suspect(Box<Suspect>),
-    /// Bring this over while the join goes on; what cannot be is given back with [`Planner::defer`].
+    /// Bring this over while the join goes on; what cannot be is given back with [`Planner::defer`](super::planner::Planner::defer).
     Early(Box<Early>),
 }
 
