@@ -3,11 +3,18 @@
 use crate::model::Timestamp;
 use chrono::{DateTime, Local, SecondsFormat, Utc};
 use rustix::time::{ClockId, clock_getres, clock_gettime};
+use std::time::Duration;
 
 /// The time now, by the same clock that file systems stamp with.
 pub fn now() -> Timestamp {
     let now = clock_gettime(ClockId::Realtime);
     Timestamp::new(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// The time since the machine was started, which goes on while it sleeps and which nobody can set.
+pub fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// How long a kernel tick is, in nanoseconds: file systems stamp with the time of the last one.
@@ -40,6 +47,11 @@ pub fn readable_millis(time: Timestamp) -> String {
         || time.to_string(),
         |t| t.with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Millis, false),
     )
+}
+
+/// The time of day to the second in local time, for what is read on the same day.
+pub fn time_of_day(time: Timestamp) -> String {
+    utc(time).map_or_else(|| time.to_string(), |t| t.with_timezone(&Local).format("%H:%M:%S").to_string())
 }
 
 /// The time as part of a file name: `20261122T195646Z`.

@@ -50,6 +50,11 @@ pub enum Error {
         /// The system's reason.
         error: io::Error,
     },
+    /// A mistake in the program ended the run.
+    #[error(
+        "the run panicked: {0}. This is a mistake in twinfold; the next run goes on from what is true. Please report it"
+    )]
+    Panicked(String),
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -121,6 +126,7 @@ impl Error {
             | Self::Order(_)
             | Self::WalkBroken(_)
             | Self::Threads(_)
+            | Self::Panicked(_)
             | Self::System { .. } => ExitCode::Fatal,
         }
     }

@@ -136,9 +136,10 @@ pub struct JobOptions {
     /// The config file [default: ~/.config/twinfold/config.toml, else /etc/twinfold/config.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Only the job of this name in the config file
+    /// Only the job of this name in the config file; may be given several times (`TWINFOLD_JOB`: names
+    /// with commas between them)
     #[arg(long, value_name = "NAME")]
-    pub job: Option<String>,
+    pub job: Vec<String>,
     /// The job's manifest [default: in the state folder]
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,

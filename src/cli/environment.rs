@@ -19,7 +19,7 @@ pub fn overlay(options: JobOptions) -> Result<JobOptions, ConfigError> {
         interval: parsed(options.interval, "INTERVAL", parse_duration)?,
         config: options.config.or_else(|| set("CONFIG").map(PathBuf::from)),
         // A pair of roots on the command line says which mirror is meant.
-        job: if described { options.job } else { parsed(options.job, "JOB", |text| Ok(text.to_owned()))? },
+        job: if described || !options.job.is_empty() { options.job } else { names()? },
         manifest: options.manifest.or_else(|| set("MANIFEST").map(PathBuf::from)),
         max_workers: parsed(options.max_workers, "MAX_WORKERS", |text| {
             text.parse().map_err(|_| format!("`{text}` is no number of threads"))
@@ -46,7 +46,7 @@ pub fn overrides(options: &JobOptions) -> Overrides {
         log_file: options.log_file.clone(),
         interval: options.interval,
         config: options.config.clone(),
-        job: options.job.clone(),
+        jobs: options.job.clone(),
         manifest: options.manifest.clone(),
         max_workers: options.max_workers,
         max_delete: options.max_delete,
@@ -64,6 +64,12 @@ fn set(name: &str) -> Option<OsString> {
 
 fn path(name: &str) -> Option<PathBuf> {
     variable(name).map(PathBuf::from)
+}
+
+/// The jobs that `TWINFOLD_JOB` names.
+fn names() -> Result<Vec<String>, ConfigError> {
+    let listed = |text: &str| Ok(text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>());
+    Ok(parsed(None, "JOB", listed)?.unwrap_or_default())
 }
 
 /// The value of an option: as given, else from the environment.

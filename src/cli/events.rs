@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
+use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::{Done, EntryPath, Finding, Problem, Verb, Verdict};
 use crate::plan::Intent;
@@ -109,6 +110,20 @@ pub fn summary_fields(object: &mut Map<String, Value>, report: &Report) {
     object.insert("seconds".to_owned(), json!(report.elapsed.as_secs_f64()));
     object.insert("entries".to_owned(), json!(figures.entries));
     object.insert("confirmed".to_owned(), json!(figures.adopted));
+}
+
+/// The fields of a run that failed, or could not begin: those that every summary has. What was done before it
+/// failed is in the manifest's history.
+pub fn failure_fields(object: &mut Map<String, Value>, error: &Error) {
+    object.insert("result".to_owned(), json!("failed"));
+    object.insert("exit_code".to_owned(), json!(error.exit_code().number()));
+    for verb in Verb::ALL {
+        object.insert(verb.name().to_owned(), json!(0));
+    }
+    for field in ["bytes", "problems", "held", "seconds"] {
+        object.insert(field.to_owned(), json!(0));
+    }
+    object.insert("message".to_owned(), json!(error.to_string()));
 }
 
 /// An operation for people: `copy     docs/a.txt  12 KiB  md5 9a0364b9e99bb480dd25e1f0284c8555  3.1 ms`.

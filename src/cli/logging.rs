@@ -11,6 +11,7 @@ use crate::config::state;
 use crate::error::Error;
 use crate::model::escape::tamed;
 use log::{LevelFilter, Record};
+use log4rs::Handle;
 use log4rs::append::console::{ConsoleAppender, Target};
 use log4rs::config::{Appender, Config, Root};
 use log4rs::encode::{Encode, Write};
@@ -31,15 +32,50 @@ pub fn locate(settings: &LogSettings) -> Result<PathBuf, Error> {
 }
 
 /// Opens the log at `path`, and stderr too where `verbose`.
-pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<(), Error> {
+pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<Log, Error> {
+    let config = open(settings, path, verbose)?;
+    let told = AtomicBool::new(false);
+    // A full disk fails every line; one message is enough, and the mirror goes on.
+    let tell = move |error: &anyhow::Error| {
+        if !told.swap(true, Ordering::Relaxed) {
+            output::diagnose(
+                "warning",
+                &format!("cannot write to the log: {error}; the run goes on without it"),
+            );
+        }
+    };
+    let handle = log4rs::config::init_config_with_err_handler(config, Box::new(tell))
+        .map_err(|error| refused(path, &error.to_string()))?;
+    Ok(Log { handle, verbose })
+}
+
+/// The log that was started.
+#[derive(Clone, Debug)]
+pub struct Log {
+    handle: Handle,
+    verbose: bool,
+}
+
+impl Log {
+    /// Goes on with the log at `path`, opened anew: whoever renamed the old one has it to himself then.
+    /// Where that cannot be opened all stays as it was.
+    pub fn reopen(&self, settings: &LogSettings, path: &Path) -> Result<(), Error> {
+        self.handle.set_config(open(settings, path, self.verbose)?);
+        Ok(())
+    }
+}
+
+fn refused(path: &Path, why: &str) -> Error {
+    Error::Config(ConfigError::Invalid(format!("cannot log to {}: {why}", path.display())))
+}
+
+fn open(settings: &LogSettings, path: &Path, verbose: bool) -> Result<Config, Error> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     if settings.file.is_none() {
         state::create(folder)?;
     }
     state::check(folder)?;
     state::check_file(path)?;
-    let refused =
-        |why: String| Error::Config(ConfigError::Invalid(format!("cannot log to {}: {why}", path.display())));
     let encoder = Box::new(Lines { format: settings.format });
     let file = LogFile::open(path, encoder, settings.max_bytes, settings.keep)
         .map_err(|error| ConfigError::Invalid(error.to_string()))?;
@@ -53,21 +89,7 @@ pub fn start(settings: &LogSettings, path: &Path, verbose: bool) -> Result<(), E
         config = config.appender(Appender::builder().build("stderr", Box::new(console)));
         root = root.appender("stderr");
     }
-    let config =
-        config.build(root.build(filter(settings.level))).map_err(|error| refused(error.to_string()))?;
-    let told = AtomicBool::new(false);
-    // A full disk fails every line; one message is enough, and the mirror goes on.
-    let tell = move |error: &anyhow::Error| {
-        if !told.swap(true, Ordering::Relaxed) {
-            output::diagnose(
-                "warning",
-                &format!("cannot write to the log: {error}; the run goes on without it"),
-            );
-        }
-    };
-    log4rs::config::init_config_with_err_handler(config, Box::new(tell))
-        .map_err(|error| refused(error.to_string()))?;
-    Ok(())
+    config.build(root.build(filter(settings.level))).map_err(|error| refused(path, &error.to_string()))
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -120,8 +142,17 @@ fn json_lines(time: &str, record: &Record<'_>, message: &str) -> String {
     let level = record.level().as_str().to_lowercase();
     for line in message.split('\n') {
         let fields = (record.target() == EVENTS).then(|| serde_json::from_str(line).ok()).flatten();
-        let mut object: Map<String, Value> =
-            fields.unwrap_or_else(|| Map::from_iter([("message".to_owned(), json!(line))]));
+        // What is of no job in particular has the fields that every event has, too.
+        let plain = || {
+            let fields = [
+                ("event", json!("message")),
+                ("job", json!(null)),
+                ("run", json!(null)),
+                ("message", json!(line)),
+            ];
+            fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+        };
+        let mut object: Map<String, Value> = fields.unwrap_or_else(plain);
         object.insert("time".to_owned(), json!(time));
         object.insert("level".to_owned(), json!(level));
         text.push_str(&Value::Object(object).to_string());

@@ -1,19 +1,26 @@
 //! Floor 4: the shell around the engine. Knows clap, indicatif and log4rs; nothing below does.
 
+mod after;
 mod approve;
 mod args;
+mod daemon;
 mod environment;
 mod events;
+mod jobs_table;
 mod log_file;
 mod logging;
 mod output;
 mod progress;
 mod rebuild;
+mod reload;
 mod rolling;
 mod roster;
+mod service;
+mod shell;
 mod status;
 mod status_lines;
 mod sync;
+mod vitals;
 mod watch;
 
 use crate::error::{Error, ExitCode};

@@ -2,7 +2,8 @@
 
 use super::args::RebuildOptions;
 use super::progress::{self, Bar};
-use super::sync::{self, Request, check_apart, place_log, tell_failure};
+use super::shell::tell_failure;
+use super::sync::{self, Request, check_apart, place_log};
 use super::watch::{Diagnostics, Json, Logged, Together};
 use super::{environment, events, logging, output};
 use crate::cancel::Cancel;
@@ -84,7 +85,7 @@ fn run_one(request: &Request, job: &Job, lock: &RunLock, what: Options, cancel: 
             report.exit_code()
         }
         Err(error) => {
-            tell_failure(options, job, &error);
+            tell_failure(options, &job.label(), &error);
             error.exit_code()
         }
     }

@@ -3,9 +3,10 @@
 use super::args::{Format, JobOptions, StatusOptions};
 use super::status_lines;
 use super::sync::{self, Request, request};
-use super::{environment, events, output};
+use super::{environment, events, jobs_table, output};
 use crate::cancel::Cancel;
-use crate::config::settings::{self, Overrides};
+use crate::config::daemon::daemon_settings;
+use crate::config::settings::{self, Overrides, Settings};
 use crate::config::{ConfigError, paths, state};
 use crate::engine::job::Job;
 use crate::engine::status;
@@ -23,10 +24,10 @@ const RUNS_SHOWN: u32 = 5;
 
 /// Runs the subcommand.
 pub fn run(options: &StatusOptions) -> Result<ExitCode, Error> {
-    show(options).map(|()| output::settle(ExitCode::Ok))
+    show(options).map(output::settle)
 }
 
-fn show(options: &StatusOptions) -> Result<(), Error> {
+fn show(options: &StatusOptions) -> Result<ExitCode, Error> {
     let options = &with_environment(options.clone())?;
     let format = options.format.unwrap_or(if options.job.json { Format::Json } else { Format::Table });
     let request = subjects(&options.job)?;
@@ -34,28 +35,49 @@ fn show(options: &StatusOptions) -> Result<(), Error> {
         let message = "md5sum takes the list of one mirror only; add --job NAME, or --source and --replica";
         return Err(ConfigError::Invalid(message.to_owned()).into());
     }
-    let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::locate).collect::<Result<_, _>>()?;
+    if let [settings] = &request.jobs[..] {
+        return show_one(options, &request, settings, format).map(|()| ExitCode::Ok);
+    }
+    let plain = !options.pending && !options.files && options.paths.is_empty();
+    if plain && format == Format::Table && !options.problems && options.runs.is_none() {
+        return Ok(jobs_table::print(&request.jobs));
+    }
+    let mut code = ExitCode::Ok;
+    for (number, settings) in request.jobs.iter().enumerate() {
+        if format == Format::Table {
+            let gap = if number > 0 { "\n" } else { "" };
+            output::print(format_args!("{gap}job {}", settings.label()));
+        }
+        // What one job cannot tell keeps no other from telling.
+        if let Err(error) = show_one(options, &request, settings, format) {
+            output::diagnose("error", &format!("{}: {error}", settings.label()));
+            code = code.worst(error.exit_code());
+        }
+    }
+    Ok(code)
+}
+
+fn show_one(
+    options: &StatusOptions,
+    request: &Request,
+    settings: &Settings,
+    format: Format,
+) -> Result<(), Error> {
     if options.pending {
         let mut preview = request.options.clone();
         preview.json |= format == Format::Json;
-        for settings in &request.jobs {
-            sync::preview_one(&preview, &Job::prepare(settings.clone())?, &Cancel::new())?;
-        }
-        return Ok(());
+        let several = request.jobs.len() > 1;
+        let job = Job::prepare(settings.clone())?;
+        return sync::preview_one(&preview, &job, &Cancel::new(), several).map(drop);
     }
-    for (number, job) in jobs.iter().enumerate() {
-        if format == Format::Table && number > 0 {
-            output::print("");
-        }
-        if options.files || format == Format::Md5sum {
-            list(job, &options.paths, format)?;
-        } else if !options.paths.is_empty() {
-            entries(job, &options.paths, format)?;
-        } else {
-            overview(job, options, format)?;
-        }
+    let job = &Job::locate(settings.clone())?;
+    if options.files || format == Format::Md5sum {
+        list(job, &options.paths, format)
+    } else if !options.paths.is_empty() {
+        entries(job, &options.paths, format)
+    } else {
+        overview(job, options, format)
     }
-    Ok(())
 }
 
 fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError> {
@@ -110,7 +132,8 @@ pub fn subjects(options: &JobOptions) -> Result<Request, Error> {
                 return Err(ConfigError::Invalid(nothing).into());
             }
             let log = settings::log_settings(&Overrides::default(), &settings::ConfigFile::default())?;
-            Ok(Request { options: options.clone(), jobs, configured: Vec::new(), log })
+            let daemon = daemon_settings(&settings::ConfigFile::default())?;
+            Ok(Request { options: options.clone(), jobs, configured: Vec::new(), log, daemon })
         }
         result => result,
     }

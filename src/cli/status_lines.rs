@@ -90,7 +90,7 @@ pub fn print_runs(overview: &Overview) {
 }
 
 /// A run without an end is running if somebody holds the lock and it is the last one.
-fn result_word<'r>(run: &'r RunRow, overview: &Overview) -> &'r str {
+pub(super) fn result_word<'r>(run: &'r RunRow, overview: &Overview) -> &'r str {
     let newest = overview.runs.first().is_some_and(|first| first.id == run.id);
     match run.ended {
         Some(_) => &run.figures.result,

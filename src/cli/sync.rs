@@ -1,20 +1,19 @@
 //! `twinfold sync`: once, as a daemon, or as a dry run.
 
 use super::args::{JobOptions, SyncOptions};
-use super::progress::{self, Bar};
+use super::daemon::{self, Calls};
+use super::reload::LogPlace;
 use super::roster::{self, Member};
-use super::watch::{Diagnostics, Json, Logged, PlanLines, Together};
+use super::shell::{Shell, Turn, summarize, tell_failure};
+use super::watch::{Diagnostics, Json, PlanLines, Together};
 use super::{environment, events, logging, output};
 use crate::cancel::Cancel;
 use crate::config::ConfigError;
+use crate::config::daemon::{DaemonSettings, daemon_settings};
 use crate::config::settings::{self, LogSettings, Settings};
-use crate::engine::daemon;
 use crate::engine::job::Job;
 use crate::engine::preview::preview as foresee;
-use crate::engine::report::Report;
-use crate::engine::run;
 use crate::error::{Error, ExitCode};
-use crate::lock::RunLock;
 use crate::monitor::Monitor;
 use crate::roots::{self, RootPaths};
 use crate::signals;
@@ -23,9 +22,10 @@ use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 /// What all subcommands make of their options.
+#[derive(Debug)]
 pub struct Request {
     /// The options, the environment filled in.
     pub options: JobOptions,
@@ -35,6 +35,8 @@ pub struct Request {
     pub configured: Vec<Settings>,
     /// The log's settings.
     pub log: LogSettings,
+    /// The daemon's.
+    pub daemon: DaemonSettings,
 }
 
 /// Lays command line, environment, config file and defaults over each other.
@@ -46,7 +48,8 @@ pub fn request(options: JobOptions) -> Result<Request, Error> {
     let jobs = settings::jobs(&overrides, &file)?;
     let log = settings::log_settings(&overrides, &file)?;
     let configured = settings::configured(&file);
-    Ok(Request { options, jobs, configured, log })
+    let daemon = daemon_settings(&file)?;
+    Ok(Request { options, jobs, configured, log, daemon })
 }
 
 /// Runs the subcommand.
@@ -54,62 +57,71 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     let once = environment::switch(options.once, "ONCE")?;
     let dry_run = environment::switch(options.dry_run, "DRY_RUN")?;
     let accept_root = environment::switch(options.accept_root, "ACCEPT_ROOT")?;
+    let given = options.job.clone();
     let request = request(options.job)?;
-    let mut members = roster::call(&request, !dry_run)?;
+    let cancel = Arc::new(Cancel::new());
+    if dry_run {
+        let members = call(&request, accept_root, false)?;
+        listen(&cancel)?;
+        return preview(&request, &members, &cancel).map(output::settle);
+    }
+    if !once {
+        let calls = Calls::listen(&cancel).map_err(|error| Error::System { action: LISTEN, error })?;
+        let members = call(&request, accept_root, true)?;
+        return daemon::run(given, &request, members, cancel, calls);
+    }
+    listen(&cancel)?;
+    let members = call(&request, accept_root, true)?;
+    let (members, _log) = ready(&request, members)?;
+    let shell = request.shell(&cancel, false);
+    let mut code = ExitCode::Ok;
+    // One after the other, so that what is printed reads like what was done.
+    for member in members {
+        if cancel.requested() {
+            break;
+        }
+        code = code.worst(shell.take(&mut Turn::of(member), &AtomicU64::default()));
+    }
+    Ok(if cancel.requested() { code.worst(ExitCode::Interrupted) } else { code })
+}
+
+const LISTEN: &str = "listen for signals";
+
+fn listen(cancel: &Arc<Cancel>) -> Result<(), Error> {
+    signals::listen(Arc::clone(cancel), ExitCode::Interrupted.number())
+        .map_err(|error| Error::System { action: LISTEN, error })
+}
+
+fn call(request: &Request, accept_root: bool, writing: bool) -> Result<Vec<Member>, Error> {
+    let mut members = roster::call(request, writing)?;
     for member in &mut members {
         member.job.accept_root = accept_root;
     }
     let jobs: Vec<Job> = members.iter().map(|member| member.job.clone()).collect();
-    check_apart(&request, &jobs)?;
-    let cancel = Arc::new(Cancel::new());
-    let at_once = if once || dry_run { ExitCode::Interrupted } else { ExitCode::Ok };
-    let wake = signals::listen(Arc::clone(&cancel), at_once.number())
-        .map_err(|error| Error::System { action: "listen for signals", error })?;
-    if dry_run {
-        return preview(&request, &members, &cancel).map(output::settle);
-    }
-    let log = place_log(&request, &jobs)?;
-    // A daemon may run later what cannot run now.
-    let locked = |member: &Member| (member.away.is_none() || !once).then(|| member.job.lock()).transpose();
-    let locks: Vec<Option<RunLock>> = members.iter().map(locked).collect::<Result<_, _>>()?;
-    logging::start(&request.log, &log, request.options.verbose)?;
-    let shell = Shell { request: &request, cancel: &cancel, daemon: !once };
-    if once {
-        let mut code = ExitCode::Ok;
-        for (Member { job, away }, lock) in members.iter().zip(&locks) {
-            if cancel.requested() {
-                break;
-            }
-            if let Some(error) = away {
-                tell_failure(&request.options, job, error);
-                roster::note(job, error);
-                code = code.worst(error.exit_code());
-            } else if let Some(lock) = lock {
-                code = code.worst(shell.run_one(job, lock));
-            }
+    check_apart(request, &jobs)?;
+    Ok(members)
+}
+
+/// Takes the locks and starts the log.
+pub(super) fn ready(request: &Request, members: Vec<Member>) -> Result<(Vec<Member>, LogPlace), Error> {
+    let jobs: Vec<Job> = members.iter().map(|member| member.job.clone()).collect();
+    let path = place_log(request, &jobs)?;
+    let members = roster::lock(request, members)?;
+    let log = logging::start(&request.log, &path, request.options.verbose)?;
+    Ok((members, LogPlace { log, settings: request.log.clone(), path }))
+}
+
+impl Request {
+    /// What runs for this request are told to.
+    pub(super) fn shell(&self, cancel: &Arc<Cancel>, daemon: bool) -> Shell {
+        Shell {
+            options: self.options.clone(),
+            format: self.log.format,
+            cancel: Arc::clone(cancel),
+            daemon,
+            several: self.jobs.len() > 1,
         }
-        return Ok(if cancel.requested() { code.worst(ExitCode::Interrupted) } else { code });
     }
-    let intervals: Vec<Duration> = jobs.iter().map(|job| job.settings.interval).collect();
-    log::info!("daemon started, pid {}: {}", std::process::id(), labels(&jobs));
-    // What is there when the daemon starts is accepted; what comes later is not.
-    let mut accept = vec![accept_root; jobs.len()];
-    daemon::keep_running(&intervals, &cancel, &wake, |number| {
-        let accept_root = std::mem::take(&mut accept[number]);
-        let Some(lock) = &locks[number] else { return };
-        // Roots may have come, gone or changed since the last run.
-        match Job::prepare(request.jobs[number].clone()) {
-            Ok(job) => drop(shell.run_one(&Job { accept_root, ..job }, lock)),
-            Err(error) => {
-                tell_failure(&request.options, &jobs[number], &error);
-                if matches!(error, Error::Root(_)) {
-                    roster::note_with(&jobs[number], lock, &error);
-                }
-            }
-        }
-    });
-    log::info!("daemon stopped");
-    Ok(ExitCode::Ok)
 }
 
 /// Where the log goes: outside every root, and beside every manifest's own files.
@@ -127,10 +139,6 @@ pub fn place_log(request: &Request, jobs: &[Job]) -> Result<PathBuf, Error> {
         }
     }
     Ok(log)
-}
-
-fn labels(jobs: &[Job]) -> String {
-    jobs.iter().map(Job::label).collect::<Vec<_>>().join(", ")
 }
 
 /// Refuses jobs that write to one replica, or whose replica lies in a root of another: those that are
@@ -170,11 +178,11 @@ pub fn check_apart(request: &Request, jobs: &[Job]) -> Result<(), Error> {
 
 fn preview(request: &Request, members: &[Member], cancel: &Cancel) -> Result<ExitCode, Error> {
     let mut code = ExitCode::Ok;
-    for Member { job, away } in members {
+    for Member { job, away, .. } in members {
         code = code.worst(match away {
-            None => preview_one(&request.options, job, cancel)?,
+            None => preview_one(&request.options, job, cancel, members.len() > 1)?,
             Some(error) => {
-                tell_failure(&request.options, job, error);
+                tell_failure(&request.options, &job.label(), error);
                 error.exit_code()
             }
         });
@@ -183,8 +191,13 @@ fn preview(request: &Request, members: &[Member], cancel: &Cancel) -> Result<Exi
 }
 
 /// Prints what a run of `job` would do now.
-pub fn preview_one(options: &JobOptions, job: &Job, cancel: &Cancel) -> Result<ExitCode, Error> {
-    let diagnostics = Diagnostics::default();
+pub fn preview_one(
+    options: &JobOptions,
+    job: &Job,
+    cancel: &Cancel,
+    several: bool,
+) -> Result<ExitCode, Error> {
+    let diagnostics = Diagnostics::of(several.then(|| job.label()));
     let json = Json { job: job.label(), run: Cell::default() };
     let mut monitors: Vec<&dyn Monitor> = vec![&diagnostics];
     if options.json {
@@ -208,79 +221,6 @@ pub fn preview_one(options: &JobOptions, job: &Job, cancel: &Cancel) -> Result<E
             }
         }
     }
-    summarize(options, job, &report, true);
+    summarize(options, job, &report, true, several);
     Ok(report.exit_code())
-}
-
-/// Carries out runs for the shell: one after the other, each told to log, terminal and stdout.
-struct Shell<'s> {
-    request: &'s Request,
-    cancel: &'s Cancel,
-    daemon: bool,
-}
-
-impl Shell<'_> {
-    fn run_one(&self, job: &Job, lock: &RunLock) -> ExitCode {
-        let options = &self.request.options;
-        let logged = Logged { job: job.label(), format: self.request.log.format, run: Cell::default() };
-        let json = Json { job: job.label(), run: Cell::default() };
-        let diagnostics = Diagnostics::default();
-        let bar = Bar::default();
-        let mut monitors: Vec<&dyn Monitor> = vec![&logged];
-        if options.json {
-            monitors.push(&json);
-        }
-        // With -v the log on stderr says the same.
-        if !options.verbose {
-            monitors.push(&diagnostics);
-            if !options.quiet && !options.json && !self.daemon && progress::wanted(options.no_progress) {
-                monitors.push(&bar);
-            }
-        }
-        let result = run::sync(job, lock, self.cancel, &Together(monitors));
-        bar.clear();
-        match result {
-            Ok(report) => {
-                logged.summary(&report);
-                let worth_saying = !self.daemon || report.did_something();
-                summarize(options, job, &report, worth_saying);
-                report.exit_code()
-            }
-            Err(error) => {
-                tell_failure(options, job, &error);
-                error.exit_code()
-            }
-        }
-    }
-}
-
-/// Says in the log, on stderr and in JSON what stopped the run of a job.
-pub fn tell_failure(options: &JobOptions, job: &Job, error: &Error) {
-    log::error!("{}: {error}", job.label());
-    if !options.verbose {
-        output::diagnose("error", &error.to_string());
-    }
-    if options.json {
-        let mut object = events::event("summary", &job.label(), None);
-        object.insert("result".to_owned(), Value::from("failed"));
-        object.insert("exit_code".to_owned(), Value::from(error.exit_code().number()));
-        // The fields that every summary has: what was done before it failed is in the manifest's history.
-        let counts = ["create", "copy", "move", "link", "metadata", "delete", "bytes", "problems", "held"];
-        for field in counts.into_iter().chain(["seconds"]) {
-            object.insert(field.to_owned(), Value::from(0));
-        }
-        object.insert("message".to_owned(), Value::from(error.to_string()));
-        output::print(Value::Object(object));
-    }
-}
-
-fn summarize(options: &JobOptions, job: &Job, report: &Report, worth_saying: bool) {
-    if options.json {
-        let mut object = events::event("summary", &job.label(), report.run);
-        events::summary_fields(&mut object, report);
-        output::print(Value::Object(object));
-    } else if !options.quiet && worth_saying {
-        let dry = if report.run.is_none() { "dry run, nothing written; a run would end with " } else { "" };
-        output::print(format_args!("{dry}{}", events::summary_text(report)));
-    }
 }

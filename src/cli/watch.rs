@@ -6,7 +6,7 @@ use super::output;
 use crate::config::file::LogFormat;
 use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
-use crate::error::ExitCode;
+use crate::error::{Error, ExitCode};
 use crate::model::operation::End;
 use crate::model::{Done, Finding, Problem, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
@@ -14,6 +14,7 @@ use crate::plan::Intent;
 use log::Level;
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Several monitors as one.
 pub struct Together<'m>(pub Vec<&'m dyn Monitor>);
@@ -83,6 +84,13 @@ impl Logged {
         });
     }
 
+    /// Writes what stopped a run, or kept it from beginning.
+    pub fn failed(&self, error: &Error) {
+        self.write(Level::Error, "summary", &format!("{}: {error}", self.job), |object| {
+            events::failure_fields(object, error);
+        });
+    }
+
     /// Writes a rebuild's summary line.
     pub fn rebuilt(&self, report: &Rebuilt) {
         let level = if report.exit_code() == ExitCode::Ok { Level::Info } else { Level::Warn };
@@ -149,6 +157,27 @@ impl Monitor for Logged {
     }
 }
 
+/// Counts whatever a run tells of: a sign of life.
+pub struct Pulse<'p>(pub &'p AtomicU64);
+
+impl Pulse<'_> {
+    fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Monitor for Pulse<'_> {
+    fn begun(&self, _run: i64) {
+        self.beat();
+    }
+    fn phase(&self, _phase: Phase, _total: Option<Amount>) {
+        self.beat();
+    }
+    fn advance(&self, _by: Amount) {
+        self.beat();
+    }
+}
+
 /// Prints events as JSON on stdout.
 pub struct Json {
     /// The job's name.
@@ -203,7 +232,23 @@ impl Monitor for PlanLines {
 /// Says problems and warnings on stderr, the first few of a kind one by one.
 #[derive(Default)]
 pub struct Diagnostics {
+    /// The job, where there are several.
+    pub of: Option<String>,
     problems: Cell<usize>,
+}
+
+impl Diagnostics {
+    /// Names the job before each message, if there is one to be named.
+    pub fn of(job: Option<String>) -> Self {
+        Self { of: job, problems: Cell::default() }
+    }
+
+    fn say(&self, level: &str, message: &str) {
+        match &self.of {
+            Some(job) => output::diagnose(level, &format!("{job}: {message}")),
+            None => output::diagnose(level, message),
+        }
+    }
 }
 
 /// Beyond so many, `status --problems` is the better place to read them.
@@ -214,12 +259,12 @@ impl Monitor for Diagnostics {
         let seen = self.problems.get() + 1;
         self.problems.set(seen);
         if seen <= SHOWN {
-            output::diagnose("problem", &problem.to_string());
+            self.say("problem", &problem.to_string());
         } else if seen == SHOWN + 1 {
-            output::diagnose("problem", "there are more; see the log, or twinfold status --problems");
+            self.say("problem", "there are more; see the log, or twinfold status --problems");
         }
     }
     fn warning(&self, message: &str) {
-        output::diagnose("warning", message);
+        self.say("warning", message);
     }
 }

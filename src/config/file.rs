@@ -1,6 +1,7 @@
 //! The config file as written: every key optional, unknown keys refused with line and nearest key.
 
 use super::ConfigError;
+use super::daemon::IoPriority;
 use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number};
 use crate::model::Preserve;
 use crate::plan::gate::MaxDelete;
@@ -77,6 +78,23 @@ pub struct ConfigFile {
     /// From the start of one run to the start of the next.
     #[serde(deserialize_with = "duration")]
     pub interval: Option<Duration>,
+    /// A run begins up to so much later than its interval says.
+    #[serde(deserialize_with = "duration")]
+    pub jitter: Option<Duration>,
+    /// So many jobs run at a time.
+    pub max_parallel_jobs: Option<u64>,
+    /// The daemon's niceness.
+    pub nice: Option<i32>,
+    /// The daemon's turn at the disks.
+    #[serde(deserialize_with = "io_priority")]
+    pub io_priority: Option<IoPriority>,
+    /// The command after a run that ends with 0.
+    pub on_success: Option<Vec<String>>,
+    /// The command after a run that ends otherwise.
+    pub on_problem: Option<Vec<String>>,
+    /// Such a command may take so long.
+    #[serde(deserialize_with = "duration")]
+    pub hook_timeout: Option<Duration>,
     /// The limit for deletes.
     #[serde(deserialize_with = "max_delete")]
     pub max_delete: Option<MaxDelete>,
@@ -166,6 +184,25 @@ pub struct JobTable {
     /// Overrides the top-level key.
     #[serde(deserialize_with = "duration")]
     pub interval: Option<Duration>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "duration")]
+    pub jitter: Option<Duration>,
+    /// Overrides the top-level key.
+    pub file_copy_batch_size: Option<u64>,
+    /// Overrides the top-level key.
+    pub max_workers: Option<u64>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "size")]
+    pub hashing_file_chunk_size: Option<u64>,
+    /// Overrides the top-level key.
+    pub durability: Option<Durability>,
+    /// Overrides the top-level key.
+    pub on_success: Option<Vec<String>>,
+    /// Overrides the top-level key.
+    pub on_problem: Option<Vec<String>>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "duration")]
+    pub hook_timeout: Option<Duration>,
     /// Where its manifest is, if not in the state folder.
     pub manifest: Option<PathBuf>,
     /// Overrides the top-level key.
@@ -191,6 +228,10 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Er
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     text_or_number(deserializer, "a duration like 60 or \"5m\"", parse_duration).map(Some)
+}
+
+fn io_priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IoPriority>, D::Error> {
+    text_or_number(deserializer, IoPriority::EXPECTED, IoPriority::parse).map(Some)
 }
 
 fn max_delete<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxDelete>, D::Error> {

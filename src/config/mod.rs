@@ -3,6 +3,7 @@
 //! [`mod@file`] is the config file as written, [`Overrides`](settings::Overrides) the command line and
 //! the environment as given, [`Settings`](settings::Settings) what follows from all of them for one job.
 
+pub mod daemon;
 pub mod file;
 pub mod paths;
 pub mod settings;

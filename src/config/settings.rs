@@ -1,12 +1,15 @@
 //! What a run goes by, after all layers are laid over each other.
 
 use super::ConfigError;
+use super::daemon::{self, Hooks};
 pub use super::file::ConfigFile;
 use super::file::{Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
 use crate::model::Preserve;
+use crate::model::escape::escaped;
 use crate::plan::gate::MaxDelete;
 use std::env;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The command line and, below it, the environment.
@@ -22,8 +25,8 @@ pub struct Overrides {
     pub interval: Option<Duration>,
     /// `--config`.
     pub config: Option<PathBuf>,
-    /// `--job`.
-    pub job: Option<String>,
+    /// `--job`; empty: all.
+    pub jobs: Vec<String>,
     /// `--manifest`.
     pub manifest: Option<PathBuf>,
     /// `--max-workers`.
@@ -43,6 +46,12 @@ pub struct Settings {
     pub replica: PathBuf,
     /// From the start of one run to the start of the next.
     pub interval: Duration,
+    /// A run begins up to so much later; never more than the interval.
+    pub jitter: Duration,
+    /// So many jobs may run in this process at a time: they share its descriptors.
+    pub abreast: usize,
+    /// What is run after a run.
+    pub hooks: Hooks,
     /// The manifest, if not in the state folder.
     pub manifest: Option<PathBuf>,
     /// Worker threads, at least one.
@@ -67,6 +76,16 @@ pub struct Settings {
     pub replica_mounts: ReplicaMounts,
     /// What is kept of each entry.
     pub preserve: Preserve,
+}
+
+impl Settings {
+    /// What people call the job: its name, or its two roots.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let text = |path: &Path| escaped(path.as_os_str().as_bytes());
+            format!("{} -> {}", text(&self.source), text(&self.replica))
+        })
+    }
 }
 
 /// The log.
@@ -96,6 +115,12 @@ pub mod defaults {
     pub const CHUNK_BYTES: u64 = 1 << 20;
     /// `interval`.
     pub const INTERVAL: Duration = Duration::from_secs(60);
+    /// `jitter`.
+    pub const JITTER: Duration = Duration::ZERO;
+    /// `max_parallel_jobs`.
+    pub const PARALLEL_JOBS: u64 = 2;
+    /// `hook_timeout`.
+    pub const HOOK_TIMEOUT: Duration = Duration::from_secs(300);
     /// `max_delete`, in percent.
     pub const MAX_DELETE_PERCENT: f64 = 50.0;
     /// `log.max_size`.
@@ -107,7 +132,7 @@ pub mod defaults {
 /// Sanity bounds: beyond them a value is a mistake, and memory would be its price.
 const MAX_WORKERS: u64 = 1024;
 const MAX_LOGS_KEPT: u32 = 1000;
-const MAX_INTERVAL: Duration = Duration::from_secs(3660 * 86_400);
+pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(3660 * 86_400);
 const MAX_BATCH_FILES: u64 = 1 << 20;
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
 
@@ -154,8 +179,9 @@ pub fn log_settings(overrides: &Overrides, file: &ConfigFile) -> Result<LogSetti
 pub fn jobs(overrides: &Overrides, file: &ConfigFile) -> Result<Vec<Settings>, ConfigError> {
     check_names(file)?;
     let tables = choose(overrides, file)?;
-    let jobs: Vec<Settings> =
-        tables.iter().map(|table| resolve(overrides, file, table)).collect::<Result<_, _>>()?;
+    let abreast = daemon::daemon_settings(file)?.max_parallel_jobs.min(tables.len().max(1));
+    let resolved = |table| Ok(Settings { abreast, ..resolve(overrides, file, table)? });
+    let jobs: Vec<Settings> = tables.iter().map(resolved).collect::<Result<_, ConfigError>>()?;
     if jobs.len() > 1 && overrides.manifest.is_some() {
         let message = "--manifest names one file, but there are several jobs; add --job NAME";
         return Err(ConfigError::Invalid(message.to_owned()));
@@ -189,15 +215,17 @@ fn check_names(file: &ConfigFile) -> Result<(), ConfigError> {
 }
 
 fn choose(overrides: &Overrides, file: &ConfigFile) -> Result<Vec<JobTable>, ConfigError> {
-    if let Some(name) = &overrides.job {
-        let found = file.job.iter().find(|table| table.name.as_ref() == Some(name));
-        return match found {
-            Some(table) => Ok(vec![table.clone()]),
-            None => Err(ConfigError::Invalid(format!(
+    if !overrides.jobs.is_empty() {
+        let has = |name: &String| file.job.iter().any(|table| table.name.as_ref() == Some(name));
+        if let Some(name) = overrides.jobs.iter().find(|name| !has(name)) {
+            return Err(ConfigError::Invalid(format!(
                 "there is no job {name:?} in the config; it has: {}",
                 file.job.iter().filter_map(|t| t.name.as_deref()).collect::<Vec<_>>().join(", ")
-            ))),
-        };
+            )));
+        }
+        // In the order of the file, and each once, however often it is named.
+        let named = |table: &&JobTable| table.name.as_ref().is_some_and(|name| overrides.jobs.contains(name));
+        return Ok(file.job.iter().filter(named).cloned().collect());
     }
     match (&overrides.source, &overrides.replica) {
         (Some(_), Some(_)) => Ok(vec![JobTable::default()]),
@@ -221,13 +249,19 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
             ConfigError::Invalid(format!("{key} = {value} is out of range: {least} to {most}"))
         })
     };
-    let workers = overrides.max_workers.or(file.max_workers).unwrap_or(defaults::WORKERS);
+    let jitter = table.jitter.or(file.jitter).unwrap_or(defaults::JITTER);
+    if jitter > MAX_INTERVAL {
+        return Err(ConfigError::Invalid("jitter must be at most ten years".to_owned()));
+    }
+    let workers =
+        overrides.max_workers.or(table.max_workers).or(file.max_workers).unwrap_or(defaults::WORKERS);
     let workers = match within("max_workers", workers, 0, MAX_WORKERS)? {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         workers => workers,
     };
-    let batch = file.file_copy_batch_size.unwrap_or(defaults::BATCH_FILES);
-    let chunk = file.hashing_file_chunk_size.unwrap_or(defaults::CHUNK_BYTES);
+    let batch = table.file_copy_batch_size.or(file.file_copy_batch_size).unwrap_or(defaults::BATCH_FILES);
+    let chunk =
+        table.hashing_file_chunk_size.or(file.hashing_file_chunk_size).unwrap_or(defaults::CHUNK_BYTES);
     Ok(Settings {
         name: table.name.clone(),
         source: overrides.source.clone().or_else(|| table.source.clone()).ok_or_else(|| needed("source"))?,
@@ -237,6 +271,9 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
             .or_else(|| table.replica.clone())
             .ok_or_else(|| needed("replica"))?,
         interval,
+        jitter: jitter.min(interval),
+        abreast: 1,
+        hooks: daemon::hooks(file, table)?,
         manifest: overrides.manifest.clone().or_else(|| table.manifest.clone()),
         workers,
         batch_files: within("file_copy_batch_size", batch, 1, MAX_BATCH_FILES)?,
@@ -247,7 +284,7 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
             .or(file.max_delete)
             .unwrap_or(MaxDelete::Percent(defaults::MAX_DELETE_PERCENT)),
         marker: table.marker.clone().or_else(|| file.marker.clone()).map(marker).transpose()?,
-        durability: file.durability.unwrap_or_default(),
+        durability: table.durability.or(file.durability).unwrap_or_default(),
         ignore_ctime: table.ignore_ctime.or(file.ignore_ctime).unwrap_or(false),
         ignore_inode: table.ignore_inode.or(file.ignore_inode).unwrap_or(false),
         one_file_system: table.one_file_system.or(file.one_file_system).unwrap_or(false),

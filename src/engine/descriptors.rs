@@ -25,10 +25,11 @@ pub fn raise_limit() {
     }
 }
 
-/// Cuts workers and batches to what the limit allows.
+/// Cuts workers and batches to what the limit allows a job that may run beside others.
 pub(super) fn fit(settings: &mut Settings) {
     if let Some(limit) = getrlimit(Resource::Nofile).current {
-        (settings.workers, settings.batch_files) = cut(limit, settings.workers, settings.batch_files);
+        let share = limit / settings.abreast.max(1) as u64;
+        (settings.workers, settings.batch_files) = cut(share, settings.workers, settings.batch_files);
     }
 }
 

@@ -93,10 +93,7 @@ impl Job {
 
     /// What people call it: its name, or its two roots.
     pub fn label(&self) -> String {
-        self.settings.name.clone().unwrap_or_else(|| {
-            let text = |path: &Path| escaped(path.as_os_str().as_bytes());
-            format!("{} -> {}", text(&self.settings.source), text(&self.settings.replica))
-        })
+        self.settings.label()
     }
 
     /// The roots as the manifest has them.

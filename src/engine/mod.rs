@@ -4,7 +4,6 @@
 //! manifest, hash what must be known, decide, plan, pass the gate, execute in batches, commit.
 
 pub mod approve;
-pub mod daemon;
 pub mod descriptors;
 pub mod gates;
 pub mod job;

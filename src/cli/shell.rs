@@ -1,0 +1,212 @@
+//! One run as the shell has it: told to log, terminal and stdout, and what is run after it.
+
+use super::after::{self, Outcome};
+use super::args::JobOptions;
+use super::progress::{self, Bar};
+use super::roster::{self, Member};
+use super::watch::{Diagnostics, Json, Logged, Pulse, Together};
+use super::{events, output};
+use crate::cancel::Cancel;
+use crate::config::file::LogFormat;
+use crate::config::settings::Settings;
+use crate::engine::job::Job;
+use crate::engine::report::Report;
+use crate::engine::run;
+use crate::error::{Error, ExitCode};
+use crate::lock::RunLock;
+use crate::monitor::Monitor;
+use serde_json::Value;
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// What runs are told to, and how.
+pub struct Shell {
+    /// The options, the environment filled in.
+    pub options: JobOptions,
+    /// The log's format.
+    pub format: LogFormat,
+    /// Who asks to stop.
+    pub cancel: Arc<Cancel>,
+    /// Only what a person would want to hear of a daemon's run is said.
+    pub daemon: bool,
+    /// There are several jobs: each line says of which it is.
+    pub several: bool,
+}
+
+/// A job's lock, with the manifest that it is for.
+#[derive(Debug)]
+pub struct Held {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// Its lock.
+    pub lock: RunLock,
+}
+
+/// One job's turn: what it takes to run it, whatever became of its roots and its lock since.
+#[derive(Debug)]
+pub struct Turn {
+    /// The job.
+    pub settings: Settings,
+    /// Its lock, if it was to be had.
+    pub held: Option<Held>,
+    /// Accept where the roots are now.
+    pub accept_root: bool,
+    /// Why it cannot run, where that is known already.
+    pub away: Option<Error>,
+}
+
+impl Turn {
+    /// The first turn of a job.
+    pub fn of(member: Member) -> Self {
+        let Member { job, away, held } = member;
+        Self { accept_root: job.accept_root, settings: job.settings, held, away }
+    }
+
+    /// One of which nothing is known but its settings.
+    pub fn fresh(settings: Settings) -> Self {
+        Self { settings, held: None, accept_root: false, away: None }
+    }
+}
+
+impl Shell {
+    /// Runs a job, or says and notes why it cannot be run. A panic in it is a failure of that run only.
+    /// `pulse` counts on as long as the run tells of anything.
+    pub fn take(&self, turn: &mut Turn, pulse: &AtomicU64) -> ExitCode {
+        let settings = turn.settings.clone();
+        // Whatever panics leaves the lock in `turn`, and the manifest true: it lags the disk at most.
+        let result = catch_unwind(AssertUnwindSafe(|| self.attempt(turn, pulse)));
+        match result {
+            Ok(Ok(code)) => code,
+            Ok(Err(error)) => self.failed(&settings, turn.held.as_ref(), &error),
+            Err(panic) => {
+                self.failed(&settings, turn.held.as_ref(), &Error::Panicked(panic_text(panic.as_ref())))
+            }
+        }
+    }
+
+    fn attempt(&self, turn: &mut Turn, pulse: &AtomicU64) -> Result<ExitCode, Error> {
+        if let Some(error) = turn.away.take() {
+            return Err(error);
+        }
+        let job = Job { accept_root: turn.accept_root, ..Job::prepare(turn.settings.clone())? };
+        if turn.held.as_ref().is_none_or(|held| held.manifest != job.manifest) {
+            turn.held = None;
+            turn.held = Some(Held { manifest: job.manifest.clone(), lock: job.lock()? });
+        }
+        let Some(held) = &turn.held else { return Ok(ExitCode::Locked) };
+        let report = self.run(&job, &held.lock, pulse)?;
+        self.after(&job.settings, &Outcome::Report(&report));
+        Ok(report.exit_code())
+    }
+
+    fn run(&self, job: &Job, lock: &RunLock, pulse: &AtomicU64) -> Result<Report, Error> {
+        let options = &self.options;
+        let logged = self.logged(job.label());
+        let json = Json { job: job.label(), run: Cell::default() };
+        let diagnostics = Diagnostics::of(self.several.then(|| job.label()));
+        let (bar, pulse) = (Bar::default(), Pulse(pulse));
+        let mut monitors: Vec<&dyn Monitor> = vec![&logged, &pulse];
+        if options.json {
+            monitors.push(&json);
+        }
+        // With -v the log on stderr says the same.
+        if !options.verbose {
+            monitors.push(&diagnostics);
+            if !options.quiet && !options.json && !self.daemon && progress::wanted(options.no_progress) {
+                monitors.push(&bar);
+            }
+        }
+        let result = run::sync(job, lock, &self.cancel, &Together(monitors));
+        bar.clear();
+        let report = result?;
+        logged.summary(&report);
+        let worth_saying = !self.daemon || report.did_something();
+        summarize(options, job, &report, worth_saying, self.several);
+        Ok(report)
+    }
+
+    fn logged(&self, job: String) -> Logged {
+        Logged { job, format: self.format, run: Cell::default() }
+    }
+
+    /// Says what keeps a job from running or stopped its run, notes it for `status`, and runs what is to be
+    /// run then.
+    fn failed(&self, settings: &Settings, held: Option<&Held>, error: &Error) -> ExitCode {
+        let label = settings.label();
+        self.logged(label.clone()).failed(error);
+        say_failure(&self.options, &label, error, self.several);
+        // What stopped a run noted itself in the history, but for what kept it from beginning.
+        if matches!(error, Error::Root(_) | Error::Panicked(_))
+            && let Ok(job) = Job::locate(settings.clone())
+        {
+            match held {
+                Some(held) => roster::note_with(&job, &held.lock, error),
+                None => roster::note(&job, error),
+            }
+        }
+        self.after(settings, &Outcome::Failure(error));
+        error.exit_code()
+    }
+
+    fn after(&self, settings: &Settings, outcome: &Outcome<'_>) {
+        after::run(settings, outcome, &self.cancel, self.format, self.options.verbose);
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it did not say why".to_owned())
+}
+
+/// Says in the log, on stderr and in JSON what stopped the run of a job.
+pub fn tell_failure(options: &JobOptions, job: &str, error: &Error) {
+    log::error!("{job}: {error}");
+    say_failure(options, job, error, false);
+}
+
+/// The same, but not in the log.
+fn say_failure(options: &JobOptions, job: &str, error: &Error, several: bool) {
+    if !options.verbose {
+        let text = if several { format!("{job}: {error}") } else { error.to_string() };
+        output::diagnose("error", &text);
+    }
+    if options.json {
+        let mut object = events::event("summary", job, None);
+        events::failure_fields(&mut object, error);
+        output::print(Value::Object(object));
+    }
+}
+
+/// Says how a run ended, or would end.
+pub fn summarize(options: &JobOptions, job: &Job, report: &Report, worth_saying: bool, several: bool) {
+    if options.json {
+        let mut object = events::event("summary", &job.label(), report.run);
+        events::summary_fields(&mut object, report);
+        output::print(Value::Object(object));
+    } else if !options.quiet && worth_saying {
+        let label = if several { format!("{}: ", job.label()) } else { String::new() };
+        let dry = if report.run.is_none() { "dry run, nothing written; a run would end with " } else { "" };
+        output::print(format_args!("{label}{dry}{}", events::summary_text(report)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panics_own_words_are_told() {
+        for (panic, text) in [
+            (catch_unwind(|| panic!("plain")), "plain"),
+            (catch_unwind(|| panic!("{} of them", 2)), "2 of them"),
+            (catch_unwind(|| std::panic::panic_any(7)), "it did not say why"),
+        ] {
+            assert_eq!(panic_text(panic.unwrap_err().as_ref()), text);
+        }
+    }
+}
