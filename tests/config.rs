@@ -10,6 +10,7 @@ use common::tree::{chmod, mkdir, mkfifo, remove, write};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::Path;
+use twinfold::config::daemon::daemon_settings;
 use twinfold::config::file::ConfigFile;
 use twinfold::config::settings::{Overrides, jobs, log_settings};
 
@@ -46,6 +47,39 @@ fn the_shipped_config_equals_the_built_in_defaults() {
     assert_ne!(file, none, "it sets something");
     assert_eq!(jobs(&overrides, &file).unwrap(), jobs(&overrides, &none).unwrap());
     assert_eq!(log_settings(&overrides, &file).unwrap(), log_settings(&overrides, &none).unwrap());
+    assert_eq!(daemon_settings(&file).unwrap(), daemon_settings(&none).unwrap());
+}
+
+#[test]
+fn what_a_job_says_goes_before_what_is_said_for_all() {
+    let all = "interval = 11\njitter = 2\nfile_copy_batch_size = 3\nmax_workers = 4\nhashing_file_chunk_size = 5\n\
+               durability = \"none\"\nmax_delete = 6\nmarker = \"m\"\nignore_ctime = true\nignore_inode = true\n\
+               one_file_system = true\nreplica_mounts = \"mirror\"\non_success = [\"a\"]\non_problem = [\"b\"]\n\
+               hook_timeout = 7\n";
+    let own = "interval = 21\njitter = 12\nfile_copy_batch_size = 13\nmax_workers = 14\nhashing_file_chunk_size = 15\n\
+               durability = \"file\"\nmax_delete = 16\nmarker = \"n\"\nignore_ctime = false\nignore_inode = false\n\
+               one_file_system = false\nreplica_mounts = \"leave\"\non_success = [\"c\"]\non_problem = []\n\
+               hook_timeout = 17\n";
+    let job = |top: &str, keys: &str| {
+        let text = format!("{top}[[job]]\nname = \"j\"\nsource = \"s\"\nreplica = \"r\"\n{keys}");
+        jobs(&Overrides::default(), &ConfigFile::parse(&text).unwrap()).unwrap().remove(0)
+    };
+    let (of_all, of_own) = (job(all, ""), job("", own));
+    assert_eq!(job(all, own), of_own);
+    assert_eq!(job("", all), of_all);
+    assert_ne!(of_all, of_own);
+    // Each key alone, so that none is taken for another.
+    for (line, other) in own.lines().zip(all.lines()) {
+        let mixed = job(all, line);
+        assert_ne!(mixed, of_all, "{line}");
+        assert_eq!(
+            job(all, &format!("{line}\n{}", own.replace(&format!("{line}\n"), ""))),
+            of_own,
+            "{line}, {other}"
+        );
+    }
+    // What waits longer than the interval would never run.
+    assert_eq!(job("interval = 10\njitter = \"1h\"\n", "").jitter.as_secs(), 10);
 }
 
 #[test]

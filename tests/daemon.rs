@@ -193,6 +193,33 @@ fn a_second_signal_ends_it_whatever_it_is_doing() {
 }
 
 #[test]
+fn a_second_signal_ends_a_daemon_at_once_with_0() {
+    let mirror = with_a_large_file();
+    let running = daemon(&mirror, "1h");
+    wait_for_the_middle_of_the_copy(&mirror);
+    running.signal(Signal::TERM);
+    running.signal(Signal::TERM);
+    let (output, took) = running.wait_for(LIMIT);
+    assert!(took < SOON, "{took:?}");
+    output.expect(0);
+    write(mirror.in_source("large"), "small now");
+    mirror.sync();
+}
+
+#[test]
+fn a_run_once_is_no_daemon_to_be_told_to_read_its_config_again() {
+    let mirror = with_a_large_file();
+    let running = start(mirror.once(&[]));
+    wait_for_the_middle_of_the_copy(&mirror);
+    running.signal(Signal::HUP);
+    let (output, _) = running.wait_for(LIMIT);
+    // 128 and the signal's number: a terminal that closes ends it, as it ends any program.
+    output.expect(129);
+    write(mirror.in_source("large"), "small now");
+    mirror.sync();
+}
+
+#[test]
 fn it_outlives_a_source_that_goes_away_and_comes_back() {
     let mirror = Mirror::new();
     write(mirror.in_source("file"), "x");

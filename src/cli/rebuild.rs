@@ -54,7 +54,12 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
 
 fn run_one(request: &Request, job: &Job, lock: &RunLock, what: Options, cancel: &Cancel) -> ExitCode {
     let options = &request.options;
-    let logged = Logged { job: job.label(), format: request.log.format, run: Cell::default() };
+    let logged = Logged {
+        job: job.label(),
+        format: request.log.format,
+        run: Cell::default(),
+        several: request.jobs.len() > 1,
+    };
     let json = Json { job: job.label(), run: Cell::default() };
     let diagnostics = Diagnostics::default();
     let bar = Bar::default();

@@ -76,9 +76,13 @@ impl Shell {
     /// Runs a job, or says and notes why it cannot be run. A panic in it is a failure of that run only.
     /// `pulse` counts on as long as the run tells of anything.
     pub fn take(&self, turn: &mut Turn, pulse: &AtomicU64) -> ExitCode {
+        self.guard(turn, |turn| self.attempt(turn, pulse))
+    }
+
+    fn guard(&self, turn: &mut Turn, work: impl FnOnce(&mut Turn) -> Result<ExitCode, Error>) -> ExitCode {
         let settings = turn.settings.clone();
         // Whatever panics leaves the lock in `turn`, and the manifest true: it lags the disk at most.
-        let result = catch_unwind(AssertUnwindSafe(|| self.attempt(turn, pulse)));
+        let result = catch_unwind(AssertUnwindSafe(|| work(turn)));
         match result {
             Ok(Ok(code)) => code,
             Ok(Err(error)) => self.failed(&settings, turn.held.as_ref(), &error),
@@ -130,7 +134,7 @@ impl Shell {
     }
 
     fn logged(&self, job: String) -> Logged {
-        Logged { job, format: self.format, run: Cell::default() }
+        Logged { job, format: self.format, run: Cell::default(), several: self.several }
     }
 
     /// Says what keeps a job from running or stopped its run, notes it for `status`, and runs what is to be
@@ -198,6 +202,42 @@ pub fn summarize(options: &JobOptions, job: &Job, report: &Report, worth_saying:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::{ConfigFile, Overrides, jobs};
+    use crate::engine::status;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+    fn a_run_that_panics_is_a_failed_one_in_the_history_and_the_next_is_as_good_as_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(dir.path()).unwrap();
+        std::fs::create_dir(base.join("source")).unwrap();
+        std::fs::write(base.join("source/file"), "x").unwrap();
+        std::fs::create_dir(base.join("state")).unwrap();
+        let overrides = Overrides {
+            source: Some(base.join("source")),
+            replica: Some(base.join("replica")),
+            manifest: Some(base.join("state/m.db")),
+            ..Overrides::default()
+        };
+        let settings = jobs(&overrides, &ConfigFile::default()).unwrap().remove(0);
+        let options = JobOptions { quiet: true, ..JobOptions::default() };
+        let (format, cancel) = (LogFormat::Text, Arc::new(Cancel::new()));
+        let shell = Shell { options, format, cancel, daemon: true, several: false };
+        let mut turn = Turn::fresh(settings.clone());
+        assert_eq!(shell.take(&mut turn, &AtomicU64::default()), ExitCode::Ok);
+        assert!(turn.held.is_some(), "the lock stays with the turn");
+        assert_eq!(shell.guard(&mut turn, |_| panic!("told to")), ExitCode::Fatal);
+        assert!(turn.held.is_some());
+        let history = || {
+            let overview = status::overview(&Job::locate(settings.clone()).unwrap(), 9).unwrap().unwrap();
+            let of = |run: &crate::manifest::RunRow| (run.figures.exit_code, run.figures.message.clone());
+            overview.runs.iter().map(of).collect::<Vec<_>>()
+        };
+        let told = history();
+        assert!(told[0].0 == 1 && told[0].1.as_ref().unwrap().contains("told to"), "{told:?}");
+        assert_eq!(shell.take(&mut turn, &AtomicU64::default()), ExitCode::Ok);
+        assert_eq!(history().len(), 3);
+    }
 
     #[test]
     fn a_panics_own_words_are_told() {

@@ -57,9 +57,16 @@ pub struct Logged {
     pub format: LogFormat,
     /// The run's number, where there is one.
     pub run: Cell<Option<i64>>,
+    /// Lines for people say whose they are, too.
+    pub several: bool,
 }
 
 impl Logged {
+    /// What stands before a line for people that does not name the job by itself.
+    fn whose(&self) -> String {
+        if self.several { format!("{}: ", self.job) } else { String::new() }
+    }
+
     fn write(&self, level: Level, name: &str, text: &str, fields: impl FnOnce(&mut Map<String, Value>)) {
         let line = match self.format {
             LogFormat::Text => text.to_owned(),
@@ -112,14 +119,17 @@ impl Monitor for Logged {
         if !log::log_enabled!(target: EVENTS, Level::Info) {
             return;
         }
-        let mut lines = String::new();
+        let (whose, mut lines) = (self.whose(), String::new());
         for done in batch {
             let Some(text) = events::operation_text(done) else { continue };
             if !lines.is_empty() {
                 lines.push('\n');
             }
             match self.format {
-                LogFormat::Text => lines.push_str(&text),
+                LogFormat::Text => {
+                    lines.push_str(&whose);
+                    lines.push_str(&text);
+                }
                 LogFormat::Json => {
                     let mut object = events::event("operation", &self.job, self.run.get());
                     events::operation_fields(&mut object, done);
@@ -135,23 +145,25 @@ impl Monitor for Logged {
 
     fn finding(&self, finding: &Finding) {
         let level = if finding.is_damage() { Level::Error } else { Level::Info };
-        self.write(level, "finding", &finding.to_string(), |object| events::finding_fields(object, finding));
+        let text = format!("{}{finding}", self.whose());
+        self.write(level, "finding", &text, |object| events::finding_fields(object, finding));
     }
 
     fn problem(&self, problem: &Problem) {
-        self.write(Level::Error, "problem", &format!("problem: {problem}"), |object| {
+        let text = format!("{}problem: {problem}", self.whose());
+        self.write(Level::Error, "problem", &text, |object| {
             events::problem_fields(object, problem);
         });
     }
 
     fn warning(&self, message: &str) {
-        self.write(Level::Warn, "warning", message, |object| {
+        self.write(Level::Warn, "warning", &format!("{}{message}", self.whose()), |object| {
             object.insert("message".to_owned(), serde_json::json!(message));
         });
     }
 
     fn note(&self, message: &str) {
-        self.write(Level::Info, "note", message, |object| {
+        self.write(Level::Info, "note", &format!("{}{message}", self.whose()), |object| {
             object.insert("message".to_owned(), serde_json::json!(message));
         });
     }

@@ -7,6 +7,7 @@
 pub mod claims;
 pub mod disk;
 pub mod inject;
+pub mod jobs;
 pub mod mounts;
 pub mod program;
 pub mod sweep;
