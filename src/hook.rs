@@ -1,15 +1,15 @@
 //! A command of the user that is run after a run: without a shell, in a process group of its own, for a
 //! limited time, with what it says caught.
 //!
-//! It inherits no descriptor (all of ours are closed by exec, locks among them), no signal mask, and the
-//! file mode mask that the program was started with. Niceness and I/O priority are the daemon's.
+//! It inherits no descriptor (neither ours, locks among them, nor those that we inherited), no signal mask, and the
+//! file mode mask and limit of open files that the program was started with. Niceness and I/O priority are the daemon's.
 //! The environment is the program's, without what belongs to the service manager's talk with it.
 
 use crate::cancel::Cancel;
 use crate::umask;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -53,15 +53,23 @@ const LOOK: Duration = Duration::from_millis(20);
 const NOT_ITS_BUSINESS: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
-/// Runs `command` (program and arguments) to its end, for no longer than `limit`, with `variables` added to
-/// the environment.
+/// What a command is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// It is ended after so long.
+    pub time: Duration,
+    /// The limit for its open files, if not ours.
+    pub files: Option<Rlimit>,
+}
+
+/// Runs `command` (program and arguments) to its end within `bounds`, with `variables` added to the environment.
 ///
 /// # Errors
 /// Where it cannot be started: there is no such program, or it may not be run.
 pub fn run(
     command: &[String],
     variables: &[(&str, OsString)],
-    limit: Duration,
+    bounds: Bounds,
     cancel: &Cancel,
 ) -> io::Result<Told> {
     let Some((program, arguments)) = command.split_first() else {
@@ -76,17 +84,21 @@ pub fn run(
     command.process_group(0);
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mask = Mode::from_raw_mode(umask::inherited());
-    // SAFETY: between fork and exec only umask(2) is called, which is safe there and cannot fail.
+    // SAFETY: between fork and exec only umask(2), close_range(2) and prlimit(2) are called, which are safe
+    // there: system calls on numbers, without memory or locks.
     unsafe {
         command.pre_exec(move || {
             rustix::process::umask(mask);
-            Ok(())
+            // Ours are closed by exec anyway; this is for those that whoever started us left open. Kernels before
+            // 5.11 cannot, and leave them open.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            bounds.files.map_or(Ok(()), |files| Ok(setrlimit(Resource::Nofile, files)?))
         });
     }
     let child = command.spawn()?;
     // Our copies of the writing end go, or the pipe would never end.
     drop(command);
-    attend(child, reader, limit, cancel)
+    attend(child, reader, bounds.time, cancel)
 }
 
 /// Reads what the command says until it has ended. What it leaves behind in the background may keep the
@@ -175,10 +187,14 @@ mod tests {
 
     fn shell(script: &str, limit: Duration) -> Told {
         let command = ["/bin/sh", "-c", script].map(str::to_owned);
-        run(&command, &[("TOLD", "x y".into())], limit, &Cancel::new()).unwrap()
+        run(&command, &[("TOLD", "x y".into())], within(limit), &Cancel::new()).unwrap()
     }
 
     const LONG: Duration = Duration::from_secs(20);
+
+    fn within(time: Duration) -> Bounds {
+        Bounds { time, files: Some(Rlimit { current: Some(99), maximum: Some(99) }) }
+    }
 
     #[test]
     fn its_exit_code_and_what_it_says_on_both_streams_are_caught() {
@@ -186,6 +202,7 @@ mod tests {
         assert_eq!((told.end, told.dropped), (End::Code(7), 0));
         assert_eq!(String::from_utf8(told.said).unwrap(), "out x y\nerr\n");
         assert_eq!(shell("kill -9 $$", LONG).end, End::Signal(9));
+        assert_eq!(shell("ulimit -n", LONG).said, b"99\n");
     }
 
     #[test]
@@ -229,14 +246,14 @@ mod tests {
         let cancel = Cancel::new();
         cancel.request();
         let command = ["/bin/sleep", "60"].map(str::to_owned);
-        assert_eq!(run(&command, &[], LONG, &cancel).unwrap().end, End::Stopped);
+        assert_eq!(run(&command, &[], within(LONG), &cancel).unwrap().end, End::Stopped);
     }
 
     #[test]
     fn a_command_that_is_not_there_is_an_error() {
         let command = ["/no/such/program".to_owned()];
-        let error = run(&command, &[], LONG, &Cancel::new()).unwrap_err();
+        let error = run(&command, &[], within(LONG), &Cancel::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        assert!(run(&[], &[], LONG, &Cancel::new()).is_err());
+        assert!(run(&[], &[], within(LONG), &Cancel::new()).is_err());
     }
 }

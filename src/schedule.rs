@@ -33,11 +33,22 @@ struct Slot<K> {
     timing: Timing<K>,
     tick: Moment,
     due: Moment,
-    running: bool,
+    run: Run,
     /// Somebody wants a run that begins after he said so.
     asked: bool,
     /// It is to go when its run has ended.
     removed: bool,
+}
+
+/// What a job's run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    /// There is none.
+    None,
+    /// It goes on.
+    Going,
+    /// It goes on, but is not counted: nothing is heard of it.
+    Stalled,
 }
 
 impl<K: Clone + PartialEq> Schedule<K> {
@@ -54,14 +65,14 @@ impl<K: Clone + PartialEq> Schedule<K> {
         for slot in &mut self.slots {
             slot.removed = !timings.iter().any(|timing| timing.key == slot.timing.key);
         }
-        self.slots.retain(|slot| slot.running || !slot.removed);
+        self.slots.retain(|slot| slot.run != Run::None || !slot.removed);
         for timing in timings {
             match self.slot(&timing.key) {
                 None => self.slots.push(Slot {
                     timing,
                     tick: now,
                     due: now,
-                    running: false,
+                    run: Run::None,
                     asked: false,
                     removed: false,
                 }),
@@ -91,15 +102,32 @@ impl<K: Clone + PartialEq> Schedule<K> {
         }
     }
 
+    /// Whether a job that runs makes room for others, because nothing is heard of it: what waits for ever
+    /// for a file system must not keep those waiting that do not need it.
+    pub fn set_stalled(&mut self, key: &K, stalled: bool) {
+        if let Some(slot) = self.slot(key) {
+            slot.run = match slot.run {
+                Run::None => Run::None,
+                _ if stalled => Run::Stalled,
+                _ => Run::Going,
+            };
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.slots.iter().filter(|slot| slot.run == Run::Going).count() >= self.most_at_once
+    }
+
     /// A job to start now, which counts as running from here on; `None` where nothing is due or there is
     /// no room. What has been due for longest goes first.
     pub fn start(&mut self, now: Moment) -> Option<K> {
-        if self.running() >= self.most_at_once {
+        if self.is_full() {
             return None;
         }
-        let ready = |slot: &&mut Slot<K>| !slot.running && !slot.removed && (slot.asked || slot.due <= now);
+        let ready =
+            |slot: &&mut Slot<K>| slot.run == Run::None && !slot.removed && (slot.asked || slot.due <= now);
         let slot = self.slots.iter_mut().filter(ready).min_by_key(|slot| slot.due.min(now))?;
-        slot.running = true;
+        slot.run = Run::Going;
         slot.asked = false;
         Some(slot.timing.key.clone())
     }
@@ -108,33 +136,33 @@ impl<K: Clone + PartialEq> Schedule<K> {
     /// its jitter: `chance` of 0 is nothing of it, `u32::MAX` all.
     pub fn ended(&mut self, key: &K, now: Moment, chance: u32) {
         if let Some(slot) = self.slot(key) {
-            slot.running = false;
+            slot.run = Run::None;
             if slot.tick <= now {
                 slot.tick = next_tick(slot.tick, slot.timing.interval, now);
                 slot.due = slot.tick.saturating_add(share(slot.timing.jitter, chance));
             }
         }
-        self.slots.retain(|slot| slot.running || !slot.removed);
+        self.slots.retain(|slot| slot.run != Run::None || !slot.removed);
     }
 
     /// When something may be there to start: `None` where nothing can be before a run has ended.
     pub fn next(&self, now: Moment) -> Option<Moment> {
-        if self.running() >= self.most_at_once {
+        if self.is_full() {
             return None;
         }
-        let waiting = self.slots.iter().filter(|slot| !slot.running && !slot.removed);
+        let waiting = self.slots.iter().filter(|slot| slot.run == Run::None && !slot.removed);
         waiting.map(|slot| if slot.asked { now } else { slot.due.max(now) }).min()
     }
 
     /// The job that is due next among those that do not run, and when.
     pub fn upcoming(&self) -> Option<(&K, Moment)> {
-        let waiting = self.slots.iter().filter(|slot| !slot.running && !slot.removed);
+        let waiting = self.slots.iter().filter(|slot| slot.run == Run::None && !slot.removed);
         waiting.min_by_key(|slot| slot.due).map(|slot| (&slot.timing.key, slot.due))
     }
 
     /// How many jobs run.
     pub fn running(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.running).count()
+        self.slots.iter().filter(|slot| slot.run != Run::None).count()
     }
 }
 

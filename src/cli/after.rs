@@ -6,9 +6,10 @@ use super::output;
 use crate::cancel::Cancel;
 use crate::config::file::LogFormat;
 use crate::config::settings::Settings;
+use crate::engine::descriptors;
 use crate::engine::report::Report;
 use crate::error::{Error, ExitCode};
-use crate::hook::{self, End, Told};
+use crate::hook::{self, Bounds, End, Told};
 use crate::model::Verb;
 use log::Level;
 use serde_json::{Value, json};
@@ -46,7 +47,8 @@ pub fn run(settings: &Settings, outcome: &Outcome<'_>, cancel: &Cancel, format: 
         return;
     }
     let teller = Teller { name, job: settings.label(), run: run_of(outcome), format, verbose };
-    match hook::run(command, &variables(name, settings, outcome), settings.hooks.timeout, cancel) {
+    let bounds = Bounds { time: settings.hooks.timeout, files: descriptors::inherited_limit() };
+    match hook::run(command, &variables(name, settings, outcome), bounds, cancel) {
         Ok(told) => teller.tell(&told, settings.hooks.timeout.as_secs()),
         Err(error) => teller.failed(&format!("{:?} cannot be run: {error}", command.first())),
     }

@@ -4,24 +4,24 @@
 
 use super::args::JobOptions;
 use super::output;
+use super::posts::{self, Post};
 use super::reload::{LogPlace, Reloaded, reload};
 use super::roster::Member;
 use super::service::Service;
 use super::shell::{Shell, Turn};
 use super::sync::{self, Request};
-use super::vitals::{self, Vitals};
+use super::vitals::{self, Stillness, Vitals};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Error, ExitCode};
-use crate::model::Timestamp;
 use crate::priority::{self, Inherited};
 use crate::schedule::{Moment, Schedule, Timing};
 use crate::signals::{self, Asked};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -54,19 +54,6 @@ impl Calls {
 /// Timers stand still while the machine sleeps. The loop looks at the clock so often, and so finds what was
 /// missed soon after it wakes.
 const LOOK: Duration = Duration::from_secs(5);
-
-/// A job as the daemon has it.
-struct Post {
-    label: String,
-    /// What its next run takes; `None` while it runs.
-    turn: Option<Box<Turn>>,
-    /// Settings that the next run is to have, where they changed while it ran.
-    settings: Option<Settings>,
-    /// It is not to be run any more.
-    dismissed: bool,
-    last: Option<ExitCode>,
-    pulse: Arc<AtomicU64>,
-}
 
 struct Daemon {
     given: JobOptions,
@@ -141,24 +128,6 @@ fn timings(request: &Request) -> Vec<Timing<String>> {
     request.jobs.iter().map(timing).collect()
 }
 
-impl Post {
-    fn of(member: Member) -> Self {
-        // That a root is away or a lock is not to be had is found out by its first run, which may be later.
-        Self::with(Turn { away: None, ..Turn::of(member) })
-    }
-
-    fn with(turn: Turn) -> Self {
-        Self {
-            label: turn.settings.label(),
-            turn: Some(Box::new(turn)),
-            settings: None,
-            dismissed: false,
-            last: None,
-            pulse: Arc::default(),
-        }
-    }
-}
-
 impl Daemon {
     fn turn_over(&mut self) {
         loop {
@@ -171,6 +140,7 @@ impl Daemon {
                     self.start(&job);
                 }
             }
+            self.look_for_stalled();
             self.tell_status();
             self.ping();
             if let Ok(event) = self.calls.receiver.recv_timeout(self.pause()) {
@@ -208,6 +178,7 @@ impl Daemon {
     fn start(&mut self, job: &str) {
         let Some(post) = self.posts.iter_mut().find(|post| post.label == job) else { return };
         let Some(mut turn) = post.turn.take() else { return };
+        post.still = Stillness::from(clock::since_boot(), post.pulse.load(Ordering::Relaxed));
         let (shell, pulse, sender) =
             (Arc::clone(&self.shell), Arc::clone(&post.pulse), self.calls.sender.clone());
         let (name, settings) = (job.to_owned(), turn.settings.clone());
@@ -336,31 +307,35 @@ impl Daemon {
     }
 
     fn tell_status(&mut self) {
-        let running: Vec<&str> =
-            self.posts.iter().filter(|post| post.turn.is_none()).map(|post| post.label.as_str()).collect();
-        let mut parts = Vec::new();
-        if self.cancel.requested() {
-            parts.push("stopping".to_owned());
-        }
-        if !running.is_empty() {
-            parts.push(format!("running {}", running.join(", ")));
-        } else if let Some((job, due)) = self.schedule.upcoming() {
-            let ahead = due.saturating_sub(clock::since_boot());
-            let now = clock::now();
-            // To the nearest second, or it would be another one at each look.
-            let ahead = ahead + Duration::from_nanos(now.nanos.into()) + Duration::from_millis(500);
-            let seconds = now.seconds.saturating_add_unsigned(ahead.as_secs());
-            parts.push(format!("next is {job} at {}", clock::time_of_day(Timestamp::new(seconds, 0))));
-        }
-        for post in self.posts.iter().filter(|post| !post.dismissed) {
-            if let Some(code) = post.last.filter(|&code| code != ExitCode::Ok) {
-                parts.push(format!("{} ended with {}", post.label, code.number()));
+        let text = posts::status(
+            &self.posts,
+            self.schedule.upcoming(),
+            self.cancel.requested(),
+            self.refused.as_deref(),
+        );
+        self.service.status(&text);
+    }
+
+    /// Has others not wait for runs of which nothing is heard.
+    fn look_for_stalled(&mut self) {
+        let now = clock::since_boot();
+        let mut news = Vec::new();
+        for post in self.posts.iter_mut().filter(|post| post.turn.is_none()) {
+            if let Some(stalled) = post.still.look(now, post.pulse.load(Ordering::Relaxed)) {
+                self.schedule.set_stalled(&post.label, stalled);
+                news.push((post.label.clone(), stalled));
             }
         }
-        if let Some(why) = &self.refused {
-            parts.push(format!("the new configuration is not used: {why}"));
+        for (job, stalled) in news {
+            if stalled {
+                self.warn(&format!(
+                    "{job}: nothing has been heard of its run for ten minutes (does a file system not answer?); other jobs do \
+                     not wait for it any more"
+                ));
+            } else {
+                log::info!("{job}: its run goes on");
+            }
         }
-        self.service.status(&parts.join("; "));
     }
 }
 

@@ -10,6 +10,7 @@ mod jobs_table;
 mod log_file;
 mod logging;
 mod output;
+mod posts;
 mod progress;
 mod rebuild;
 mod reload;

@@ -16,6 +16,36 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What a thread that leads a run is called.
 pub const LEADER: &str = "run";
 
+/// A run that tells of nothing for so long has others not wait for it any more.
+const STALLED: Duration = Duration::from_secs(600);
+
+/// For how long nothing was heard of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Stillness {
+    beats: u64,
+    since: Duration,
+    told: bool,
+}
+
+impl Stillness {
+    /// It begins now.
+    pub fn from(now: Duration, beats: u64) -> Self {
+        Self { beats, since: now, told: false }
+    }
+
+    /// Looks; says `Some` where it has changed whether the run counts as stalled.
+    pub fn look(&mut self, now: Duration, beats: u64) -> Option<bool> {
+        if beats != self.beats {
+            let told = self.told;
+            *self = Self::from(now, beats);
+            return told.then_some(false);
+        }
+        let stalled = !self.told && now.saturating_sub(self.since) >= STALLED;
+        self.told |= stalled;
+        stalled.then_some(true)
+    }
+}
+
 /// The memory between two looks.
 #[derive(Debug, Default)]
 pub struct Vitals {
@@ -125,6 +155,22 @@ mod tests {
             assert!(vitals.alive(s(600), 1, 1, deadlock) && vitals.alive(s(700), 1, 1, others));
             assert!(vitals.alive(s(800), 1, 1, deadlock), "the patience begins anew");
             vitals = Vitals { beats: 1, still_since: None };
+        }
+    }
+
+    #[test]
+    fn a_run_is_stalled_once_until_it_is_heard_of_again() {
+        let mut still = Stillness::from(s(10), 5);
+        for (second, beats, news) in [
+            (609, 5, None),
+            (610, 5, Some(true)),
+            (700, 5, None),
+            (800, 6, Some(false)),
+            (900, 7, None),
+            (1499, 7, None),
+            (1500, 7, Some(true)),
+        ] {
+            assert_eq!(still.look(s(second), beats), news, "{second}");
         }
     }
 

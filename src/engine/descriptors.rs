@@ -3,6 +3,7 @@
 
 use crate::config::settings::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::sync::OnceLock;
 
 /// Standard streams, roots, lock, log, manifest and its companions, and the two walks.
 const IN_COMMON: u64 = 28;
@@ -16,9 +17,18 @@ const AT_HAND: u64 = 4 + WALKING;
 /// What one worker needs at least: a rebuild has both sides of eight large files open.
 const LEAST: u64 = 18 + WALKING;
 
+static INHERITED: OnceLock<Rlimit> = OnceLock::new();
+
+/// The limit that the program was started with, for commands that it starts: some of them (with `select`) do
+/// not bear a larger one.
+pub fn inherited_limit() -> Option<Rlimit> {
+    INHERITED.get().copied()
+}
+
 /// Asks for as many descriptors as this process may have.
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
+    INHERITED.get_or_init(|| limit);
     if limit.current != limit.maximum {
         // Where that is refused, what there is must do.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

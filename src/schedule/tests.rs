@@ -74,6 +74,25 @@ fn no_more_jobs_run_at_a_time_than_may_and_the_longest_due_goes_first() {
 }
 
 #[test]
+fn a_run_of_which_nothing_is_heard_makes_room_for_others_but_not_for_itself() {
+    let mut schedule = schedule(1, &[("dead", 10), ("a", 10), ("b", 10)], 0);
+    assert_eq!(schedule.start(s(0)), Some("dead"));
+    schedule.set_stalled(&"a", true);
+    assert_eq!((schedule.start(s(50)), schedule.next(s(50))), (None, None));
+    schedule.set_stalled(&"dead", true);
+    assert_eq!(
+        (schedule.next(s(60)), schedule.start(s(60)), schedule.start(s(60))),
+        (Some(s(60)), Some("a"), None)
+    );
+    // It is heard of again: nothing starts until there is room.
+    schedule.set_stalled(&"dead", false);
+    schedule.ended(&"a", s(61), 0);
+    assert_eq!(schedule.start(s(61)), None);
+    schedule.ended(&"dead", s(62), 0);
+    assert_eq!(schedule.start(s(62)), Some("b"));
+}
+
+#[test]
 fn who_asks_gets_one_run_more_that_begins_after_that_and_the_ticks_stay() {
     let mut schedule = schedule(2, &[("a", 100), ("b", 100)], 0);
     schedule.start(s(0));
