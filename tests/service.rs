@@ -316,7 +316,28 @@ fn the_units_give_the_program_no_mounts_of_its_own_and_run_options_that_it_has()
     }
 }
 
-/// The tree of what needs the most rights.
+#[test]
+fn the_debian_package_names_files_that_are_there_and_starts_nothing_by_itself() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table =
+        toml::from_str(&fs::read_to_string(root.join("Cargo.toml")).unwrap()).unwrap();
+    let deb = manifest["package"]["metadata"]["deb"].as_table().unwrap();
+    let assets: Vec<(&str, &str)> = deb["assets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|asset| (asset[0].as_str().unwrap(), asset[1].as_str().unwrap()))
+        .collect();
+    for (from, _) in &assets {
+        assert!(from.starts_with("target/") || root.join(from).is_file(), "{from}");
+    }
+    assert!(assets.contains(&("config.toml", "etc/twinfold/config.toml")));
+    assert_eq!(deb["conf-files"][0].as_str(), Some("/etc/twinfold/config.toml"));
+    let units = &deb["systemd-units"][0];
+    assert!(root.join(units["unit-scripts"].as_str().unwrap()).join(UNITS[0]).is_file());
+    assert_eq!((units["enable"].as_bool(), units["start"].as_bool()), (Some(false), Some(false)));
+}
+
 #[test]
 fn the_capabilities_of_the_units_are_enough_to_mirror_all_that_root_may() {
     if !is_root() {

@@ -68,6 +68,8 @@ struct Daemon {
     vitals: Vitals,
     pinged: Moment,
     reloading: Reloading,
+    /// It has said that it is about to end.
+    stopping: bool,
     /// Why the config on the disk is not the one in force.
     refused: Option<String>,
 }
@@ -104,6 +106,7 @@ pub fn run(
         vitals: Vitals::default(),
         pinged: now,
         reloading: Reloading::No,
+        stopping: false,
         refused: None,
     };
     if let Some(trouble) = trouble {
@@ -132,6 +135,7 @@ impl Daemon {
     fn turn_over(&mut self) {
         loop {
             if self.cancel.requested() {
+                self.say_stopping();
                 if self.schedule.running() == 0 {
                     return;
                 }
@@ -158,12 +162,17 @@ impl Daemon {
         run.min(ping).min(LOOK)
     }
 
+    fn say_stopping(&mut self) {
+        if !std::mem::replace(&mut self.stopping, true) {
+            log::info!("told to stop");
+            self.service.stopping();
+        }
+    }
+
     fn take(&mut self, event: Event) {
         match event {
-            Event::Asked(Asked::Stop) => {
-                self.service.stopping();
-                log::info!("told to stop");
-            }
+            // The next turn sees that.
+            Event::Asked(Asked::Stop) => {}
             Event::Asked(Asked::RunNow) => {
                 log::info!("told to run all jobs now");
                 self.schedule.ask_for_all();
