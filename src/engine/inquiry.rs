@@ -15,6 +15,7 @@ use crate::plan::Plan;
 use crate::plan::census::Census;
 use crate::plan::decide::Knowledge;
 use crate::plan::early::Ahead;
+use crate::plan::gate::MaxDelete;
 use crate::plan::join::Joined;
 use crate::plan::links::Settled;
 use crate::plan::pairing::Unnamed;
@@ -96,6 +97,8 @@ pub struct Means<'scope> {
     pub comparison: Option<&'scope LocalComparison<'scope>>,
     /// Where new entries are brought over while the join goes on.
     pub site: Option<&'scope Site<'scope, LocalStore, LocalStore>>,
+    /// How many deletes are let through.
+    pub max_delete: MaxDelete,
 }
 
 /// The planner with all that is on its way.
@@ -332,7 +335,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         self.monitor.phase(Phase::Compare, None);
         self.drain()?;
         (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
-        let inodes = self.planner.incomplete_inodes();
+        let inodes = self.planner.incomplete_inodes(self.means.max_delete);
         let rows = if inodes.is_empty() { Vec::new() } else { (self.books.of_inodes)(&inodes)? };
         let (rules, surveyed) = (self.planner.rules(), self.planner.surveyed());
         let Planned { mut plan, census, confirmed } = self.planner.finish(&rows);

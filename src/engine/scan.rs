@@ -88,7 +88,8 @@ impl Scan<'_> {
             let join = Join::new(source, replica, rows)?;
             workers.within(|window| {
                 let planner = Planner::new(self.rules, mode).after_readying(self.readied.clone());
-                let means = Means { comparison: comparison.as_ref(), site: self.site };
+                let max_delete = self.job.settings.max_delete;
+                let means = Means { comparison: comparison.as_ref(), site: self.site, max_delete };
                 let mut inquiry = Inquiry::new(planner, means, window, books, monitor);
                 let mut scanned = 0;
                 let all = || -> Result<(), Error> {

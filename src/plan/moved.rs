@@ -24,13 +24,15 @@ fn origin(delete: &Operation) -> Option<&Fingerprint> {
 /// The folders of a plan that is being made.
 type Folders = BTreeMap<EntryPath, Arc<FolderTask>>;
 
-/// The inodes of what is deleted and does not arrive with the same plan: an earlier run that was
-/// interrupted may have brought it over under its new name already.
-pub fn unmatched_inodes(plan: &Plan, folders: &Folders) -> HashSet<u64> {
+/// How many deletes do not arrive with the same plan, and the inodes of what they delete, but for folders: an
+/// earlier run that was interrupted may have brought it over under its new name already.
+pub fn unmatched(plan: &Plan, folders: &Folders) -> (u64, HashSet<u64>) {
     let mut arrived = arrivals(plan, folders.values());
-    let unmatched = plan.deletes.iter().filter(|delete| !takes(&mut arrived, delete));
-    let files = unmatched.filter_map(origin).filter(|origin| origin.kind != Kind::Folder);
-    files.map(|origin| origin.inode).collect()
+    let mut unmatched = 0;
+    let lost = plan.deletes.iter().filter(|delete| !takes(&mut arrived, delete));
+    let files = lost.inspect(|_| unmatched += 1).filter_map(origin).filter(|o| o.kind != Kind::Folder);
+    let inodes = files.map(|origin| origin.inode).collect();
+    (unmatched, inodes)
 }
 
 /// How many deletes of a plan that is complete have their source's object under a new name: one that this

@@ -3,6 +3,7 @@
 use super::census::Census;
 use super::decide::{Decision, Knowledge, Rules, decide};
 use super::early::{Ahead, Early, PLANNED_MOST};
+use super::gate::{MaxDelete, hold};
 use super::join::Joined;
 use super::links::{Links, Named, Settled, Waiting};
 use super::moved;
@@ -260,10 +261,14 @@ impl<'r> Planner<'r> {
     }
 
     /// Inodes of the source whose rows [`Planner::finish`] must be given: they have names, or may have,
-    /// that no difference brought here.
-    pub fn incomplete_inodes(&self) -> HashSet<u64> {
+    /// that no difference brought here. Those of what is deleted only where it matters to `limit` how much of
+    /// that is under other names already: all rows are looked through for them.
+    pub fn incomplete_inodes(&self, limit: MaxDelete) -> HashSet<u64> {
         let mut inodes = self.links.incomplete();
-        inodes.extend(moved::unmatched_inodes(&self.plan, &self.folders));
+        let (lost, unmatched) = moved::unmatched(&self.plan, &self.folders);
+        if hold(lost, &self.census, limit).is_some() {
+            inodes.extend(unmatched);
+        }
         inodes
     }
 
