@@ -78,6 +78,8 @@ pub enum ExitCode {
     Root = 5,
     /// `rebuild-index` found damage that it did not heal.
     Damage = 6,
+    /// `status --check`: a job is not healthy.
+    Unhealthy = 7,
     /// Another twinfold holds this job's lock.
     Locked = 11,
     /// Interrupted.
@@ -94,13 +96,14 @@ impl ExitCode {
     /// stops a run at the front and damage before problems.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
-        const ORDER: [ExitCode; 9] = [
+        const ORDER: [ExitCode; 10] = [
             ExitCode::Interrupted,
             ExitCode::Root,
             ExitCode::Fatal,
             ExitCode::Usage,
             ExitCode::Locked,
             ExitCode::Damage,
+            ExitCode::Unhealthy,
             ExitCode::Problems,
             ExitCode::Held,
             ExitCode::Ok,

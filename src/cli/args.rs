@@ -36,6 +36,14 @@ pub enum Command {
     /// Let the deletes that are held go ahead on the next run, as far as they still fit; works beside a
     /// running daemon
     Approve(ApproveOptions),
+    /// Print what completes this program's command line in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page: twinfold man | man -l -
+    Man,
 }
 
 /// Options of `sync`.
@@ -56,6 +64,7 @@ pub struct SyncOptions {
 }
 
 /// Options of `status`.
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Clone, Debug, Args)]
 pub struct StatusOptions {
     /// Tell all that is known of these entries: paths under the roots, or in one of them
@@ -66,6 +75,13 @@ pub struct StatusOptions {
     /// Show what the next run would do
     #[arg(long, conflicts_with_all = ["paths", "runs", "problems", "files"])]
     pub pending: bool,
+    /// Say whether each job is healthy: end with 7 where its last run failed, entries have problems, deletes are
+    /// held or no run was good yet
+    #[arg(long, conflicts_with_all = ["paths", "pending", "runs", "problems", "files"])]
+    pub check: bool,
+    /// With --check: not healthy either where the last good run ended longer ago
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "check")]
+    pub max_age: Option<Duration>,
     /// Show the last N runs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: Option<u32>,

@@ -3,12 +3,14 @@
 mod after;
 mod approve;
 mod args;
+mod check;
 mod daemon;
 mod environment;
 mod events;
 mod jobs_table;
 mod log_file;
 mod logging;
+mod manuals;
 mod output;
 mod posts;
 mod progress;
@@ -70,6 +72,8 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Error> {
         Some(Command::Status(options)) => status::run(&options),
         Some(Command::RebuildIndex(options)) => rebuild::run(options),
         Some(Command::Approve(options)) => approve::run(options),
+        Some(Command::Completions { shell }) => Ok(output::settle(manuals::completions(shell))),
+        Some(Command::Man) => Ok(output::settle(manuals::man())),
     }
 }
 

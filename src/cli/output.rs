@@ -30,6 +30,12 @@ pub fn print(line: impl Display) {
     note(writeln!(stdout().lock(), "{line}"));
 }
 
+/// Writes results that are text already, as they are.
+pub fn print_bytes(text: &[u8]) {
+    let mut out = stdout().lock();
+    note(out.write_all(text).and_then(|()| out.flush()));
+}
+
 static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
 /// Remembers that results could not be written. A reader that went away has seen enough, and the

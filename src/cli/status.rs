@@ -3,10 +3,11 @@
 use super::args::{Format, JobOptions, StatusOptions};
 use super::status_lines;
 use super::sync::{self, Request, request};
-use super::{environment, events, jobs_table, output};
+use super::{check, environment, events, jobs_table, output};
 use crate::cancel::Cancel;
 use crate::config::daemon::daemon_settings;
 use crate::config::settings::{self, Overrides, Settings};
+use crate::config::units::parse_duration;
 use crate::config::{ConfigError, paths, state};
 use crate::engine::job::Job;
 use crate::engine::status;
@@ -31,6 +32,12 @@ fn show(options: &StatusOptions) -> Result<ExitCode, Error> {
     let options = &with_environment(options.clone())?;
     let format = options.format.unwrap_or(if options.job.json { Format::Json } else { Format::Table });
     let request = subjects(&options.job)?;
+    if options.check {
+        if format == Format::Md5sum {
+            return Err(ConfigError::Invalid("--check has no list for md5sum".to_owned()).into());
+        }
+        return Ok(check::check(&request.jobs, options.max_age, format == Format::Json));
+    }
     if format == Format::Md5sum && request.jobs.len() > 1 {
         let message = "md5sum takes the list of one mirror only; add --job NAME, or --source and --replica";
         return Err(ConfigError::Invalid(message.to_owned()).into());
@@ -84,6 +91,8 @@ fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError
     Ok(StatusOptions {
         job: environment::overlay(options.job)?,
         pending: environment::switch(options.pending, "PENDING")?,
+        check: environment::switch(options.check, "CHECK")?,
+        max_age: environment::parsed(options.max_age, "MAX_AGE", parse_duration)?,
         problems: environment::switch(options.problems, "PROBLEMS")?,
         files: environment::switch(options.files, "FILES")?,
         runs: environment::parsed(options.runs, "RUNS", |text| {

@@ -19,6 +19,7 @@ mod content;
 mod deal;
 mod execute;
 mod foresight;
+pub mod health;
 mod holes;
 mod identity;
 mod inquiry;

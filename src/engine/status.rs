@@ -19,7 +19,7 @@ pub struct Overview {
     pub bytes: u64,
     /// The last runs, newest first.
     pub runs: Vec<RunRow>,
-    /// The last run that ended with 0.
+    /// The last run that brought both sides into step: it ended with 0.
     pub last_good: Option<RunRow>,
     /// What is wrong now.
     pub problems: Vec<ProblemRow>,
@@ -67,7 +67,7 @@ fn look(job: &Job, reader: &Reader, runs: u32) -> Result<Overview, Error> {
     let mut history = reader.runs(runs.max(SEARCHED))?;
     let complete = history.iter().find(|run| run.is_complete()).map(|run| &run.figures);
     let (entries, bytes) = complete.map_or((0, 0), |figures| (figures.entries, figures.entry_bytes));
-    let good = |run: &&RunRow| run.ended.is_some() && run.figures.exit_code == 0;
+    let good = |run: &&RunRow| run.kind == "sync" && run.ended.is_some() && run.figures.exit_code == 0;
     let last_good = history.iter().find(good).cloned();
     history.truncate(usize::try_from(runs).unwrap_or(usize::MAX));
     Ok(Overview {
