@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod filter;
 pub mod hash;
 pub mod hook;
 pub mod lock;

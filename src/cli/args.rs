@@ -165,6 +165,10 @@ pub struct JobOptions {
     /// Hold the deletes of a run that would delete more: a number, a share, or off [default: 50%]
     #[arg(long, value_name = "N|N%|off", value_parser = parse_max_delete)]
     pub max_delete: Option<MaxDelete>,
+    /// Leave out what this pattern matches, as in .gitignore (`*.tmp`, `/build/`, `!keep.tmp`); may be given several
+    /// times, and goes after the patterns of the config
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
     /// Print nothing but warnings, problems and errors
     #[arg(short, long)]
     pub quiet: bool,

@@ -25,6 +25,7 @@ pub fn overlay(options: JobOptions) -> Result<JobOptions, ConfigError> {
             text.parse().map_err(|_| format!("`{text}` is no number of threads"))
         })?,
         max_delete: parsed(options.max_delete, "MAX_DELETE", parse_max_delete)?,
+        exclude: if options.exclude.is_empty() { patterns()? } else { options.exclude },
         quiet: options.quiet || flag("QUIET")?,
         verbose: options.verbose || flag("VERBOSE")?,
         json: options.json || flag("JSON")?,
@@ -50,6 +51,7 @@ pub fn overrides(options: &JobOptions) -> Overrides {
         manifest: options.manifest.clone(),
         max_workers: options.max_workers,
         max_delete: options.max_delete,
+        exclude: options.exclude.clone(),
     }
 }
 
@@ -70,6 +72,12 @@ fn path(name: &str) -> Option<PathBuf> {
 fn names() -> Result<Vec<String>, ConfigError> {
     let listed = |text: &str| Ok(text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>());
     Ok(parsed(None, "JOB", listed)?.unwrap_or_default())
+}
+
+/// Patterns, one a line: a comma may be part of one.
+fn patterns() -> Result<Vec<String>, ConfigError> {
+    let listed = |text: &str| Ok(text.lines().map(str::to_owned).collect::<Vec<_>>());
+    Ok(parsed(None, "EXCLUDE", listed)?.unwrap_or_default())
 }
 
 /// The value of an option: as given, else from the environment.

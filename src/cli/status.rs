@@ -13,8 +13,8 @@ use crate::engine::job::Job;
 use crate::engine::status;
 use crate::error::{Error, ExitCode};
 use crate::manifest::{Bounds, Reader};
-use crate::model::Kind;
 use crate::model::escape::escaped;
+use crate::model::{EntryPath, Kind};
 use clap::ValueEnum;
 use serde_json::Value;
 use std::os::unix::ffi::OsStrExt;
@@ -176,6 +176,10 @@ fn overview(job: &Job, options: &StatusOptions, format: Format) -> Result<(), Er
 
 fn entries(job: &Job, paths: &[PathBuf], format: Format) -> Result<(), Error> {
     for named in paths {
+        if let Some(rule) = status::excluded_by(job, named) {
+            tell_excluded(job, named, &rule, format);
+            continue;
+        }
         let record = status::read(job, |reader| status::find(job, reader, named))?;
         match (record, format) {
             (Some(record), Format::Json) => {
@@ -188,6 +192,18 @@ fn entries(job: &Job, paths: &[PathBuf], format: Format) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn tell_excluded(job: &Job, named: &Path, rule: &str, format: Format) {
+    let name = escaped(named.as_os_str().as_bytes());
+    if format == Format::Json {
+        let mut object = events::event("entry", &job.label(), None);
+        events::add_path(&mut object, &EntryPath::from_bytes(named.as_os_str().as_bytes()));
+        object.insert("excluded_by".to_owned(), Value::from(rule));
+        output::print(Value::Object(object));
+    } else {
+        output::print(format_args!("path      {name}\nexcluded  by {rule}"));
+    }
 }
 
 fn unknown(named: &Path) {

@@ -110,6 +110,20 @@ pub struct ConfigFile {
     pub one_file_system: Option<bool>,
     /// What becomes of what is mounted inside the replica.
     pub replica_mounts: Option<ReplicaMounts>,
+    /// Patterns of what is no part of the mirror, as in .gitignore.
+    pub exclude: Option<Vec<String>>,
+    /// A file with more of them.
+    pub exclude_from: Option<PathBuf>,
+    /// Smaller files are no part of the mirror.
+    #[serde(deserialize_with = "size")]
+    pub min_size: Option<u64>,
+    /// Larger files are no part of the mirror.
+    #[serde(deserialize_with = "size")]
+    pub max_size: Option<u64>,
+    /// Nor are folders with a `CACHEDIR.TAG`.
+    pub skip_cachedir_tag: Option<bool>,
+    /// What the replica has of what is excluded is deleted.
+    pub delete_excluded: Option<bool>,
     /// The log.
     pub log: LogTable,
     /// What is kept of each entry.
@@ -218,6 +232,20 @@ pub struct JobTable {
     pub one_file_system: Option<bool>,
     /// Overrides the top-level key.
     pub replica_mounts: Option<ReplicaMounts>,
+    /// Overrides the top-level key.
+    pub exclude: Option<Vec<String>>,
+    /// Overrides the top-level key.
+    pub exclude_from: Option<PathBuf>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "size")]
+    pub min_size: Option<u64>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "size")]
+    pub max_size: Option<u64>,
+    /// Overrides the top-level key.
+    pub skip_cachedir_tag: Option<bool>,
+    /// Overrides the top-level key.
+    pub delete_excluded: Option<bool>,
     /// Overrides the switches of the top-level table one by one.
     pub preserve: PreserveTable,
 }

@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod file;
+mod filters;
 pub mod paths;
 pub mod settings;
 pub mod state;

@@ -4,12 +4,15 @@ use super::ConfigError;
 use super::daemon::{self, Hooks};
 pub use super::file::ConfigFile;
 use super::file::{Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
+use super::filters;
+use crate::filter::Filter;
 use crate::model::Preserve;
 use crate::model::escape::escaped;
 use crate::plan::gate::MaxDelete;
 use std::env;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The command line and, below it, the environment.
@@ -33,6 +36,8 @@ pub struct Overrides {
     pub max_workers: Option<u64>,
     /// `--max-delete`.
     pub max_delete: Option<MaxDelete>,
+    /// `--exclude`.
+    pub exclude: Vec<String>,
 }
 
 /// One job, ready to run.
@@ -76,6 +81,8 @@ pub struct Settings {
     pub replica_mounts: ReplicaMounts,
     /// What is kept of each entry.
     pub preserve: Preserve,
+    /// What is no part of the mirror.
+    pub filter: Arc<Filter>,
 }
 
 impl Settings {
@@ -290,6 +297,7 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         one_file_system: table.one_file_system.or(file.one_file_system).unwrap_or(false),
         replica_mounts: table.replica_mounts.or(file.replica_mounts).unwrap_or_default(),
         preserve: table.preserve.over(&file.preserve),
+        filter: filters::filter(overrides, file, table)?,
     })
 }
 

@@ -24,6 +24,7 @@ use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A job whose settings hold together.
 #[derive(Clone, Debug)]
@@ -246,7 +247,7 @@ impl Job {
 
     fn source(&self, root: OwnedFd) -> LocalStore {
         let mounts = if self.settings.one_file_system { Mounts::Stay } else { Mounts::Cross };
-        LocalStore::source(root, mounts)
+        LocalStore::source(root, mounts).filtered(Arc::clone(&self.settings.filter))
     }
 
     fn replica(&self, root: OwnedFd) -> Result<LocalStore, Error> {
@@ -255,6 +256,7 @@ impl Job {
             ReplicaMounts::Mirror => Mounts::Cross,
         };
         LocalStore::replica(root, mounts)
+            .map(|store| store.filtered(Arc::clone(&self.settings.filter)))
             .map_err(|fault| Error::System { action: fault.action, error: fault.error })
     }
 

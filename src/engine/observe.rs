@@ -59,7 +59,7 @@ fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Send
         return;
     };
     let lost = match &root.seen {
-        Seen::Present(_) | Seen::Foreign(_) => None,
+        Seen::Present(_) | Seen::Foreign(_) | Seen::Excluded => None,
         Seen::Unlisted(_, cause) | Seen::Unreadable(cause) => Some(cause.clone()),
         Seen::Vanished => Some("it is gone".to_owned()),
     };

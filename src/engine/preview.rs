@@ -146,16 +146,27 @@ impl Look<'_> {
             (Some(foresight), Some(reader)) => Box::new(foresight.rows(reader).map(doubt)),
             _ => Box::new(rows().map(doubt)),
         };
+        let filter = &self.job.settings.filter;
+        let hidden = |row: &Record| filter.pattern_for(&row.path).is_some();
+        let visible = |row: &Result<Record, ManifestError>| !row.as_ref().is_ok_and(hidden);
         let books = Books {
             confirm: &mut |_| Ok(()),
             // Rows that are doubted as they are read vouch for no names either.
             of_inodes: &mut |inodes| match (self.reader.filter(|_| !self.doubted), replica, foresight) {
-                (Some(reader), Some(replica), None) => {
-                    settled_names(reader.rows(Bounds::All), inodes, self.source, replica, self.rules)
-                }
-                (Some(reader), Some(replica), Some(foresight)) => {
-                    settled_names(foresight.rows(reader), inodes, self.source, replica, self.rules)
-                }
+                (Some(reader), Some(replica), None) => settled_names(
+                    reader.rows(Bounds::All).filter(visible),
+                    inodes,
+                    self.source,
+                    replica,
+                    self.rules,
+                ),
+                (Some(reader), Some(replica), Some(foresight)) => settled_names(
+                    foresight.rows(reader).filter(visible),
+                    inodes,
+                    self.source,
+                    replica,
+                    self.rules,
+                ),
                 _ => Ok(Vec::new()),
             },
             identify: &mut |suspect, known| match (self.reader, replica) {
@@ -172,7 +183,7 @@ impl Look<'_> {
             rules: self.rules,
             cancel: self.cancel,
             site: None,
-            renames: foresight.is_none(),
+            renames: foresight.is_none() && self.job.settings.filter.is_placeless(),
             ahead: Ahead::Nothing,
             foresight,
             readied: HashMap::new(),

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
 use crate::manifest::{Bounds, Manifest, ManifestError, RunFigures, RunKind};
-use crate::model::{EntryPath, Verb};
+use crate::model::{EntryPath, Record, Verb};
 use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::plan::census::Census;
@@ -159,7 +159,10 @@ impl<'e> Pass<'e> {
         // Without rows nothing is known under another name, and a second look would be told nothing.
         let first = self.manifest.knows_entries()?;
         let ahead = if first { Ahead::Nothing } else { Ahead::AllBut(HashSet::new()) };
-        let scanned = self.look(&site, first, ahead, HashMap::new(), report)?;
+        let filter = &self.job.settings.filter;
+        // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
+        let renames = first && filter.is_placeless();
+        let scanned = self.look(&site, renames, ahead, HashMap::new(), report)?;
         let Some(again) = scanned.again else { return Ok((self.note(scanned, report)?, site)) };
         report.tally.adopted += scanned.adopted;
         let readied =
@@ -193,6 +196,7 @@ impl<'e> Pass<'e> {
         report: &mut Report,
     ) -> Result<Scanned, Error> {
         let (manifest, source, replica) = (self.manifest, &self.trees.source, &self.trees.replica);
+        let filter = &self.job.settings.filter;
         let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
         let known_mounts = manifest.source_mounts()?;
         let mut mounts_seen = 0;
@@ -200,7 +204,10 @@ impl<'e> Pass<'e> {
         let books = Books {
             confirm: &mut |changes| Ok(manifest.apply(changes)?),
             of_inodes: &mut |inodes| {
-                settled_names(manifest.rows(Bounds::All), inodes, source, replica, self.rules)
+                let rows = manifest.rows(Bounds::All);
+                let hidden = |row: &Record| filter.pattern_for(&row.path).is_some();
+                let visible = rows.filter(|row| !row.as_ref().is_ok_and(hidden));
+                settled_names(visible, inodes, source, replica, self.rules)
             },
             identify: &mut |suspect, known| identify(suspect, known, manifest, source, replica),
             // Before anything that lies on them is in the replica.

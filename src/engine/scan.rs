@@ -13,9 +13,10 @@ use crate::model::{Entry, EntryPath, Record, Side, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
-use crate::plan::join::Join;
+use crate::plan::join::{Join, Joined};
 use crate::plan::planner::Planner;
 use crate::plan::step::Mode;
+use crate::plan::visible::Sight;
 use crate::store::local::LocalStore;
 use std::collections::HashMap;
 
@@ -85,7 +86,8 @@ impl Scan<'_> {
                 Some(foresight) => Box::new(foresight.entries(replica)),
                 None => Box::new(replica),
             };
-            let join = Join::new(source, replica, rows)?;
+            let mut sight = Sight::new(&self.job.settings.filter);
+            let join = Join::new(source, replica, rows)?.map(|joined| Ok(sight.of(joined?)));
             workers.within(|window| {
                 let planner = Planner::new(self.rules, mode).after_readying(self.readied.clone());
                 let max_delete = self.job.settings.max_delete;
@@ -94,6 +96,7 @@ impl Scan<'_> {
                 let mut scanned = 0;
                 let all = || -> Result<(), Error> {
                     for joined in join {
+                        let joined: Result<Joined, Error> = joined;
                         inquiry.feed(joined?)?;
                         scanned += 1;
                         if scanned == SCANNED_TOGETHER {

@@ -2,9 +2,13 @@
 
 use super::job::Job;
 use crate::error::Error;
+use crate::filter::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Spec};
 use crate::lock::current_holder;
 use crate::manifest::{Bounds, HeldRow, ManifestError, ProblemRow, Reader, RunRow};
 use crate::model::{EntryPath, Record};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -89,6 +93,42 @@ pub fn find(job: &Job, reader: &Reader, named: &Path) -> Result<Option<Record>, 
         }
     }
     Ok(None)
+}
+
+/// Which rule of the job's filter leaves out what `named` means, if one does; the source says of which size it is
+/// and whether it lies in a cache.
+pub fn excluded_by(job: &Job, named: &Path) -> Option<String> {
+    let filter = &job.settings.filter;
+    if filter.is_empty() {
+        return None;
+    }
+    let keys = keys(job, named);
+    let source = |key: &EntryPath| job.paths.source.join(OsStr::from_bytes(key.trimmed()));
+    let found = keys.first().and_then(|key| source(key).symlink_metadata().ok());
+    let is_folder = found.as_ref().map(std::fs::Metadata::is_dir);
+    let meant = |key: &&EntryPath| is_folder.is_none_or(|is_folder| key.is_folder() == is_folder);
+    if let Some(rule) = keys.iter().filter(meant).find_map(|key| filter.pattern_for(key)) {
+        return Some(rule);
+    }
+    if let Some(found) = found.filter(|found| found.is_file() && filter.excludes_size(found.len())) {
+        let Spec { min_size, max_size, .. } = filter.spec();
+        let bound = |bytes: &Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string());
+        let (least, most) = (bound(min_size), bound(max_size));
+        return Some(format!("its size of {} bytes (min_size {least}, max_size {most})", found.len()));
+    }
+    if !filter.spec().skip_cachedir_tag {
+        return None;
+    }
+    let mut folders: Vec<EntryPath> = keys.first()?.folders_above().collect();
+    folders.extend(keys.iter().filter(|key| key.is_folder()).cloned());
+    let tagged = folders.iter().filter(|folder| !folder.is_root()).find(|folder| {
+        let mut begins = [0; CACHEDIR_SIGNATURE.len()];
+        let tag = source(folder).join(OsStr::from_bytes(CACHEDIR_TAG));
+        let is_file = tag.symlink_metadata().is_ok_and(|found| found.is_file());
+        let mut read = || File::open(&tag).and_then(|mut tag| tag.read_exact(&mut begins));
+        is_file && read().is_ok() && begins == *CACHEDIR_SIGNATURE
+    })?;
+    Some(format!("skip_cachedir_tag: {tagged} has a CACHEDIR.TAG"))
 }
 
 /// What `named` bounds: the entry itself and, for a folder, all below it.

@@ -16,6 +16,8 @@ pub enum Seen {
     /// Something is mounted here that is no part of this tree. Nobody looked at what lies on it, so
     /// that nothing below it may be taken for gone.
     Foreign(Stat),
+    /// It is there and no part of the mirror: nobody looked at it, or below it.
+    Excluded,
     /// A name that is there but whose figures could not be read, and why. Where its folder's listing does
     /// not say that it is a folder, that is not known, and its key carries no `/`.
     Unreadable(String),
@@ -43,7 +45,7 @@ impl Entry {
     pub fn stat(&self) -> Option<&Stat> {
         match &self.seen {
             Seen::Present(stat) | Seen::Unlisted(stat, _) | Seen::Foreign(stat) => Some(stat),
-            Seen::Vanished | Seen::Unreadable(_) => None,
+            Seen::Vanished | Seen::Excluded | Seen::Unreadable(_) => None,
         }
     }
 }

@@ -33,7 +33,8 @@ impl Census {
             return;
         }
         // Of what neither tree has nothing can be lost: such rows do not raise what may be deleted.
-        let somewhere = joined.source.is_some() || joined.replica.is_some();
+        let there = |seen: &Option<Seen>| seen.as_ref().is_some_and(|seen| *seen != Seen::Excluded);
+        let somewhere = there(&joined.source) || there(&joined.replica);
         self.rows += u64::from(joined.row.is_some() && somewhere);
         if let Some(seen) = &joined.source {
             self.source_entries += 1;

@@ -81,8 +81,14 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
     let row = joined.row.as_ref();
     match (&joined.source, &joined.replica) {
         (None, None) => Decision::Forget(path.clone()),
-        // The next run sees what became of it; until then all stays as it is.
-        (Some(Seen::Vanished), _) | (_, Some(Seen::Vanished)) => Decision::Unchanged,
+        // It stays as it is, and nothing is known of it any more.
+        (Some(Seen::Excluded), _) | (_, Some(Seen::Excluded)) if row.is_some() => {
+            Decision::Forget(path.clone())
+        }
+        // The next run sees what became of what vanished; until then all stays as it is.
+        (Some(Seen::Vanished | Seen::Excluded), _) | (_, Some(Seen::Vanished | Seen::Excluded)) => {
+            Decision::Unchanged
+        }
         (_, Some(Seen::Foreign(_))) => unreadable(path, Side::Replica, "mirror into", MOUNTED),
         // A file: what it hides is not known. (A folder comes as one that is there, with nothing in it.)
         (Some(Seen::Foreign(_)), _) => Decision::Unchanged,

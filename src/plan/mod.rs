@@ -28,6 +28,7 @@ pub mod shield;
 pub mod step;
 pub mod trail;
 pub mod verdict;
+pub mod visible;
 
 use crate::model::{Difference, Digest, EntryPath, Operation, Problem, Record, Stat, Timestamp, Verb};
 use std::sync::Arc;

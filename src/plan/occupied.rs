@@ -1,15 +1,15 @@
-//! Folders of the replica in which something is mounted: they stay, whatever the source has instead.
+//! Folders of the replica in which something is mounted or excluded: they stay, whatever the source has instead.
 
 use super::Plan;
 use crate::model::{EntryPath, Operation, Problem};
 use std::collections::HashSet;
 
-/// Folders that cannot go, because of what is mounted in them.
+/// Folders that cannot go, because of what is mounted in them, or excluded from the mirror.
 #[derive(Debug, Default)]
 pub struct Occupied(HashSet<EntryPath>);
 
 impl Occupied {
-    /// Something is mounted at `path` in the replica: all folders above it stay.
+    /// What is at `path` in the replica is to be left alone: all folders above it stay.
     pub fn by(&mut self, path: &EntryPath) {
         let mut folder = path.parent();
         while !folder.is_root() && self.0.insert(folder.clone()) {
@@ -18,7 +18,7 @@ impl Occupied {
     }
 
     /// Takes out of the plan what these folders would have to go for. That they stay where the source has
-    /// nothing any more is said by the problem of what is mounted; what should come in their place is a
+    /// nothing any more is said by the problem of what is mounted, and as it should be for what is excluded; what should come in their place is a
     /// problem of its own.
     pub fn keep(&self, plan: &mut Plan) {
         if self.0.is_empty() {
@@ -34,8 +34,8 @@ impl Occupied {
         };
         let mut stay: Vec<EntryPath> = Vec::new();
         for operation in plan.entries.extract_if(.., |operation| blocked(operation)) {
-            let cause =
-                "in the replica a folder has this name that something is mounted in; unmount that first";
+            let cause = "in the replica a folder has this name, and in it is something that is mounted or excluded; \
+                 unmount or move that first";
             plan.problems.push(Problem::replica(&operation.path, "replace", cause));
             stay.push(operation.path.other_kind());
         }

@@ -75,7 +75,7 @@ impl<'r> Planner<'r> {
             joined.source = None;
         }
         self.census.count(&joined, &self.rules.nodev);
-        if let Some(Seen::Foreign(_)) = &joined.replica {
+        if let Some(Seen::Foreign(_) | Seen::Excluded) = &joined.replica {
             self.occupied.by(&joined.path);
         }
         let shielded = self.shields.cover(&joined.path);

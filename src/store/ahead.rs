@@ -3,9 +3,10 @@
 //! Whoever takes the stream can do any part of it itself, and nobody waits while holding a part: so the
 //! stream always goes on, however many helpers there are and however little they may hold.
 
-use super::scanner::{Outcome, Pace, Scanner, Terms};
+use super::scanner::{Outcome, Pace, Scanner};
 use super::sequence::{Front, Key, Piece, Sequence};
 use super::task::{NamesAlive, Task};
+use super::terms::Terms;
 use crate::cancel::Cancel;
 use crate::model::Entry;
 use std::any::Any;

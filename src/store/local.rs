@@ -3,11 +3,12 @@
 use super::folder::LocalFolder;
 use super::handle::{Mounts, open_beneath};
 use super::memory::MountMemory;
-use super::scanner::Terms;
 use super::task::NamesAlive;
+use super::terms::Terms;
 use super::walk::{Walk, walk};
 use super::{During, Fault, Store, Writes};
 use crate::cancel::Cancel;
+use crate::filter::Filter;
 use crate::model::EntryPath;
 use crate::plan::rebased::View;
 use rustix::fs::{Mode, OFlags, fstat, openat, syncfs};
@@ -25,6 +26,8 @@ pub struct LocalStore {
     memory: MountMemory,
     /// Folders are looked up under names that they will have.
     view: View,
+    /// What a walk leaves out.
+    filter: Arc<Filter>,
     /// The root's device, and a folder on each other device that this replica goes on to: all that
     /// must be told to make their files durable. `None` for a source.
     devices: Option<(u64, Devices)>,
@@ -39,6 +42,7 @@ impl LocalStore {
             is_source: true,
             memory: MountMemory::default(),
             view: View::default(),
+            filter: Arc::default(),
             devices: None,
         }
     }
@@ -53,13 +57,18 @@ impl LocalStore {
             is_source: false,
             memory: MountMemory::default(),
             view: View::default(),
+            filter: Arc::default(),
             devices,
         })
     }
 
     /// Walks the whole tree with so many threads, the calling one included, and gives `body` what is found.
     pub fn walk<T>(&self, threads: usize, cancel: &Cancel, body: impl FnOnce(&mut Walk<'_, '_>) -> T) -> T {
+        // What is excluded and in the replica is deleted like anything that the source does not have.
+        let deletes = !self.is_source && self.filter.spec().delete_excluded;
         let terms = Terms {
+            filter: Some(&*self.filter).filter(|filter| !filter.is_empty() && !deletes),
+            is_source: self.is_source,
             root: self.root.as_fd(),
             mounts: self.mounts,
             memory: &self.memory,
@@ -71,6 +80,12 @@ impl LocalStore {
             untold: false,
         };
         walk(&terms, threads, body)
+    }
+
+    /// From now on walks leave out what is excluded.
+    #[must_use]
+    pub fn filtered(self, filter: Arc<Filter>) -> Self {
+        Self { filter, ..self }
     }
 
     /// From now on folders are looked up under the names that they will have: for a dry run.

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod attributes;
+mod cache_tag;
 mod folder;
 mod handle;
 mod list;
@@ -17,6 +18,7 @@ mod sequence;
 mod stage;
 mod stat;
 mod task;
+mod terms;
 mod trust;
 pub mod walk;
 

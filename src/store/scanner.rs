@@ -1,20 +1,21 @@
 //! Does a part of a walk: opens and lists folders, looks at names, and says what is left to be done.
 
+use super::cache_tag::has_cachedir_tag;
 use super::handle::{Mounts, is_mount_refusal, open_beneath};
 use super::list::Lister;
-use super::memory::MountMemory;
 use super::names::Names;
 use super::sequence::{Piece, Work};
 use super::stat::{convert, look_at, look_at_open};
-use super::task::{Folder, Found, NAMES_PER_FOLDER, NamesAlive, Place, Task, Unsorted};
-use crate::cancel::Cancel;
+use super::task::{Folder, Found, NAMES_PER_FOLDER, Place, Task, Unsorted};
+use super::terms::Terms;
+use crate::filter::CACHEDIR_TAG;
 use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
 use rustix::fs::{OFlags, fstat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,22 +48,6 @@ pub(super) struct Outcome {
     pub(super) rest: Vec<Piece<Entry, Task>>,
     /// How long each name took, about, in nanoseconds.
     pub(super) nanos_per_name: Option<u64>,
-}
-
-/// What a walk goes by.
-#[derive(Clone)]
-pub(super) struct Terms<'a> {
-    pub(super) root: BorrowedFd<'a>,
-    pub(super) mounts: Mounts,
-    pub(super) memory: &'a MountMemory,
-    pub(super) cancel: &'a Cancel,
-    pub(super) alive: NamesAlive,
-    /// What a test has happen before each step.
-    #[cfg(test)]
-    pub(super) before_step: Option<&'a (dyn Fn(&Task) + Sync)>,
-    /// A test has listings tell no kinds.
-    #[cfg(test)]
-    pub(super) untold: bool,
 }
 
 /// One thread's means to do parts of a walk. It holds at most one folder open from one to the next.
@@ -177,6 +162,14 @@ impl<'a> Scanner<'a> {
     /// What became of `path`, which its folder's listing says is a folder, and what is in it.
     fn enter(&mut self, path: EntryPath, parent: Option<&Place>, next: &mut Pieces) {
         self.at_hand = None;
+        if self.terms.is_left_out(&path) {
+            next.extend(
+                self.terms
+                    .left_out(path)
+                    .map(|entry| Piece::Ready(entry.path.as_bytes().to_vec(), vec![entry])),
+            );
+            return;
+        }
         let mut within = None;
         let seen = match self.open(&path, parent, &mut within) {
             Ok(seen) => seen,
@@ -206,6 +199,9 @@ impl<'a> Scanner<'a> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Seen::Vanished),
             Err(error) => return Ok(Seen::Unlisted(stat, error.to_string())),
         };
+        if !path.is_root() && self.is_tagged(&handle, &listing.names) {
+            return Ok(Seen::Excluded);
+        }
         #[cfg(test)]
         let listing = if self.terms.untold { listing.without_kinds() } else { listing };
         if mounted && !path.is_root() {
@@ -290,6 +286,12 @@ impl<'a> Scanner<'a> {
 
     /// What the name with this number is, which the listing says is no folder; `None`: it is gone.
     fn look_at(&self, folder: &Folder, number: usize, handle: &Result<OwnedFd, Loss>) -> Option<Entry> {
+        if self.terms.filter.is_some() {
+            let path = folder.child(number);
+            if self.terms.is_left_out(&path) {
+                return self.terms.left_out(path);
+            }
+        }
         let names = &folder.names;
         let known = || folder.known.get(names.name(number)).copied();
         let found = match handle {
@@ -313,6 +315,15 @@ impl<'a> Scanner<'a> {
             Err(Loss::Refused(cause)) => Seen::Unreadable(cause.clone()),
         };
         Some(self.entry(folder.child(number), seen))
+    }
+
+    /// Whether a folder of the source is marked as a cache, and such are left out.
+    fn is_tagged(&self, handle: &OwnedFd, names: &Names) -> bool {
+        let asked = self.terms.filter.is_some_and(|filter| filter.spec().skip_cachedir_tag);
+        asked
+            && self.terms.is_source
+            && (0..names.len()).any(|number| names.name(number) == CACHEDIR_TAG)
+            && has_cachedir_tag(handle.as_fd())
     }
 
     /// Finds out of which kinds some names are.
@@ -350,7 +361,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn entry(&self, path: EntryPath, seen: Seen) -> Entry {
-        if !matches!(seen, Seen::Present(_)) {
+        if !matches!(seen, Seen::Present(_) | Seen::Excluded) {
             self.terms.memory.keep_below(&path);
         }
         Entry { path, seen }

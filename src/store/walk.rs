@@ -1,7 +1,8 @@
 //! A tree as one stream of entries in path order, made by one thread or several.
 
 use super::ahead::{Ahead, Next};
-use super::scanner::{Scanner, Terms};
+use super::scanner::Scanner;
+use super::terms::Terms;
 use crate::model::Entry;
 use std::panic::resume_unwind;
 use std::sync::Arc;

@@ -36,7 +36,9 @@ fn walk_of<T>(
     let root = File::open(root).unwrap();
     let (memory, alive) = (MountMemory::default(), NamesAlive::default());
     let (root, mounts) = (root.as_fd(), Mounts::Cross);
-    let terms = Terms { root, mounts, memory: &memory, cancel, alive, before_step, untold };
+    let (filter, is_source) = (None, true);
+    let terms =
+        Terms { root, mounts, memory: &memory, cancel, filter, is_source, alive, before_step, untold };
     walk(&terms, threads, body)
 }
 

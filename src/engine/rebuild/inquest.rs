@@ -17,6 +17,7 @@ use crate::plan::decide::Rules;
 use crate::plan::join::{Join, Joined};
 use crate::plan::shield::Shields;
 use crate::plan::verdict::Case;
+use crate::plan::visible::Sight;
 use crate::store::local::LocalStore;
 use crate::store::{Fault, Folder, Store};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +75,8 @@ impl Scan<'_> {
             let source = observe::walk(scope, Side::Source, Some(source), threads, self.cancel)?;
             let replica = observe::walk(scope, Side::Replica, Some(replica), threads, self.cancel)?;
             let rows = rows.into_iter().flatten().map(|row| Ok(row?));
-            let join = Join::new(source, replica, rows)?;
+            let mut sight = Sight::new(&self.job.settings.filter);
+            let join = Join::new(source, replica, rows)?.map(|joined| Ok::<_, Error>(sight.of(joined?)));
             workers.within(|window| {
                 let large = Deck::new(window.workers(), Most::ANY);
                 let mut inquest = Inquest {
@@ -195,6 +197,10 @@ struct Inquest<'i, 'w, 'scope> {
 
 impl Inquest<'_, '_, '_> {
     fn feed(&mut self, joined: Joined) -> Result<(), Error> {
+        if let Some(Seen::Excluded) = &joined.replica {
+            // No part of the mirror; a row that it has is of an earlier filter, and is not kept.
+            return Ok(());
+        }
         self.count(&joined);
         let shielded = self.shields.cover(&joined.path);
         self.shields.raise(&joined);

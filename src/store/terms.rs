@@ -1,0 +1,44 @@
+//! What a walk goes by, and what it leaves out.
+
+use super::handle::Mounts;
+use super::memory::MountMemory;
+use super::task::NamesAlive;
+#[cfg(test)]
+use super::task::Task;
+use crate::cancel::Cancel;
+use crate::filter::Filter;
+use crate::model::{Entry, EntryPath, Seen};
+use crate::plan::visible::is_hidden;
+use std::os::fd::BorrowedFd;
+
+/// What a walk goes by.
+#[derive(Clone)]
+pub(super) struct Terms<'a> {
+    pub(super) root: BorrowedFd<'a>,
+    pub(super) mounts: Mounts,
+    pub(super) memory: &'a MountMemory,
+    pub(super) cancel: &'a Cancel,
+    /// What is left out; `None`: nothing.
+    pub(super) filter: Option<&'a Filter>,
+    /// The tree is a source: nothing is said of what is left out.
+    pub(super) is_source: bool,
+    pub(super) alive: NamesAlive,
+    /// What a test has happen before each step.
+    #[cfg(test)]
+    pub(super) before_step: Option<&'a (dyn Fn(&Task) + Sync)>,
+    /// A test has listings tell no kinds.
+    #[cfg(test)]
+    pub(super) untold: bool,
+}
+
+impl Terms<'_> {
+    /// Whether a pattern leaves this path out.
+    pub(super) fn is_left_out(&self, path: &EntryPath) -> bool {
+        self.filter.is_some_and(|filter| is_hidden(filter, path))
+    }
+
+    /// What is said of an entry that is left out: the replica's folders that it lies in are to stay.
+    pub(super) fn left_out(&self, path: EntryPath) -> Option<Entry> {
+        (!self.is_source).then_some(Entry { path, seen: Seen::Excluded })
+    }
+}
