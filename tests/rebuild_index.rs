@@ -477,3 +477,34 @@ fn a_missing_replica_is_not_made() {
     assert!(!pair.replica("").exists());
     assert_eq!(pair.rows(), rows);
 }
+
+#[test]
+fn healing_restores_the_replicas_damage_and_never_touches_the_source() {
+    let pair = Pair::mirrored();
+    pair.rot_replica("docs/3.txt");
+    pair.rot_replica("large");
+    let good = [fs::read(pair.source("docs/3.txt")).unwrap(), fs::read(pair.source("large")).unwrap()];
+    assert_eq!(pair.run(&["rebuild-index", "--heal", "--report-only"]).code(), 2);
+    let ended = pair.run(&["rebuild-index", "--heal"]);
+    assert_eq!(ended.code(), 0, "{}{}", ended.stdout(), ended.stderr());
+    assert!(ended.has_line("damaged (replica)  large: "), "{}", ended.stdout());
+    for (name, good) in ["docs/3.txt", "large"].into_iter().zip(&good) {
+        assert_eq!(&fs::read(pair.replica(name)).unwrap(), good, "{name}");
+        assert_eq!(&fs::read(pair.source(name)).unwrap(), good, "{name}");
+    }
+    assert!(pair.rebuild().stdout().contains("0 drift, 0 damaged, 0 problems"));
+}
+
+#[test]
+fn healing_leaves_damage_in_the_source_and_the_good_copy_of_it_as_they_are() {
+    let pair = Pair::mirrored();
+    let good = fs::read(pair.replica("large")).unwrap();
+    pair.rot_source("large");
+    pair.rot_replica("docs/3.txt");
+    let rotten = fs::read(pair.source("large")).unwrap();
+    let ended = pair.run(&["rebuild-index", "--heal"]);
+    assert_eq!(ended.code(), 6, "{}{}", ended.stdout(), ended.stderr());
+    assert_eq!(fs::read(pair.replica("docs/3.txt")).unwrap(), fs::read(pair.source("docs/3.txt")).unwrap());
+    assert_eq!(fs::read(pair.replica("large")).unwrap(), good);
+    assert_eq!(fs::read(pair.source("large")).unwrap(), rotten);
+}

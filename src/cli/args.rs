@@ -108,6 +108,7 @@ pub enum Format {
 }
 
 /// Options of `rebuild-index`.
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Clone, Debug, Args)]
 pub struct RebuildOptions {
     #[command(flatten)]
@@ -115,6 +116,10 @@ pub struct RebuildOptions {
     /// Leave the manifest as it is
     #[arg(long)]
     pub report_only: bool,
+    /// Restore what is damaged in the replica from the source, by a run that follows (and brings over what changed,
+    /// as every run); the source is never written to
+    #[arg(long, conflicts_with_all = ["report_only", "source_only", "replica_only"])]
+    pub heal: bool,
     /// Read only the source; the replica is taken to be sound where its metadata did not change
     #[arg(long, conflicts_with = "replica_only")]
     pub source_only: bool,

@@ -2,7 +2,7 @@
 
 use super::args::RebuildOptions;
 use super::progress::{self, Bar};
-use super::shell::tell_failure;
+use super::shell::{Shell, tell_failure};
 use super::sync::{self, Request, check_apart, place_log};
 use super::watch::{Diagnostics, Json, Logged, Together};
 use super::{environment, events, logging, output};
@@ -19,6 +19,7 @@ use crate::signals;
 use serde_json::Value;
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Runs the subcommand.
 pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
@@ -34,6 +35,12 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
         }
     };
     let report_only = environment::switch(options.report_only, "REPORT_ONLY")?;
+    let heal = environment::switch(options.heal, "HEAL")?;
+    if heal && (report_only || sides != Sides::Both) {
+        let message =
+            "--heal reads both sides and writes: it goes with neither --report-only nor a single side";
+        return Err(ConfigError::Invalid(message.to_owned()).into());
+    }
     let request = sync::request(options.job)?;
     let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
     check_apart(&request, &jobs)?;
@@ -46,13 +53,20 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
     let mut code = ExitCode::Ok;
     for (job, lock) in jobs.iter().zip(&locks) {
         if !cancel.requested() {
-            code = code.worst(run_one(&request, job, lock, Options { sides, report_only }, &cancel));
+            code = code.worst(run_one(&request, job, lock, Options { sides, report_only }, heal, &cancel));
         }
     }
     Ok(if cancel.requested() { code.worst(ExitCode::Interrupted) } else { code })
 }
 
-fn run_one(request: &Request, job: &Job, lock: &RunLock, what: Options, cancel: &Cancel) -> ExitCode {
+fn run_one(
+    request: &Request,
+    job: &Job,
+    lock: &RunLock,
+    what: Options,
+    heal: bool,
+    cancel: &Arc<Cancel>,
+) -> ExitCode {
     let options = &request.options;
     let logged = Logged {
         job: job.label(),
@@ -87,12 +101,42 @@ fn run_one(request: &Request, job: &Job, lock: &RunLock, what: Options, cancel: 
             } else if !options.quiet {
                 output::print(events::rebuilt_text(&report));
             }
-            report.exit_code()
+            if heal && !report.interrupted && report.counts.mendable > 0 {
+                mend(request, job, lock, &report, cancel)
+            } else {
+                report.exit_code()
+            }
         }
         Err(error) => {
             tell_failure(options, &job.label(), &error);
             error.exit_code()
         }
+    }
+}
+
+/// Has the run that restores what is damaged in the replica follow at once.
+fn mend(request: &Request, job: &Job, lock: &RunLock, found: &Rebuilt, cancel: &Arc<Cancel>) -> ExitCode {
+    let shell = Shell {
+        options: request.options.clone(),
+        format: request.log.format,
+        cancel: Arc::clone(cancel),
+        daemon: false,
+        several: request.jobs.len() > 1,
+    };
+    let code = match shell.run(job, lock, &AtomicU64::new(0)) {
+        Ok(report) => report.exit_code(),
+        Err(error) => {
+            tell_failure(&request.options, &job.label(), &error);
+            error.exit_code()
+        }
+    };
+    // What a run with problems left as it was is not told apart: it may be the damage.
+    let mended = matches!(code, ExitCode::Ok | ExitCode::Held);
+    if mended && found.counts.mendable == found.counts.damaged {
+        let unread = if found.problems.is_empty() { ExitCode::Ok } else { ExitCode::Problems };
+        code.worst(unread)
+    } else {
+        code.worst(ExitCode::Damage)
     }
 }
 

@@ -107,7 +107,8 @@ impl Shell {
         Ok(report.exit_code())
     }
 
-    fn run(&self, job: &Job, lock: &RunLock, pulse: &AtomicU64) -> Result<Report, Error> {
+    /// One run, told to whoever is to hear of it.
+    pub fn run(&self, job: &Job, lock: &RunLock, pulse: &AtomicU64) -> Result<Report, Error> {
         let options = &self.options;
         let logged = self.logged(job.label());
         let json = Json { job: job.label(), run: Cell::default() };

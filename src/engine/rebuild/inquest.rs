@@ -126,6 +126,7 @@ impl Examiner<'_> {
             if !joined.path.is_root() || verdict != Verdict::Sound {
                 judged.counts.count(verdict);
             }
+            judged.counts.mendable += u64::from(case.is_mendable(verdict));
             judged.problems.extend(case.problems());
             judged.findings.extend(case.finding(verdict));
             if self.rows {

@@ -14,6 +14,8 @@ pub struct Counts {
     pub drift: u64,
     /// Damaged, on either side or both.
     pub damaged: u64,
+    /// Of these, damaged in the replica only, with the source read and found good: the next run restores them.
+    pub mendable: u64,
     /// Entries of the source, its root not counted.
     pub source_entries: u64,
     /// Bytes in the source's files and links.
@@ -39,6 +41,7 @@ impl Counts {
         self.sound += other.sound;
         self.drift += other.drift;
         self.damaged += other.damaged;
+        self.mendable += other.mendable;
         self.source_entries += other.source_entries;
         self.source_bytes += other.source_bytes;
         self.unseen += other.unseen;

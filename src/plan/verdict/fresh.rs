@@ -32,11 +32,14 @@ impl Case<'_> {
             Verdict::Drift(Drift::GoneOnBothSides) => None,
             Verdict::Drift(_) if self.both_read() && !self.contents.same => doubted(),
             Verdict::Sound | Verdict::Drift(_) => self.fresh().or_else(old),
-            Verdict::Damaged(Damage::Replica) if matches!(self.contents.source, Content::Read { .. }) => {
-                doubted()
-            }
+            verdict if self.is_mendable(verdict) => doubted(),
             Verdict::Damaged(_) | Verdict::Unreadable => old(),
         }
+    }
+
+    /// Whether the replica is damaged and the source was read and is not: the next run restores it.
+    pub fn is_mendable(&self, verdict: Verdict) -> bool {
+        verdict == Verdict::Damaged(Damage::Replica) && matches!(self.contents.source, Content::Read { .. })
     }
 
     /// A new row, where both sides are known to be in step.
