@@ -174,6 +174,9 @@ pub struct JobOptions {
     /// times, and goes after the patterns of the config
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
+    /// Write metrics of all jobs to this file after each run, as the textfile collector of Prometheus takes it
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
     /// Print nothing but warnings, problems and errors
     #[arg(short, long)]
     pub quiet: bool,

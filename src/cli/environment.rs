@@ -26,6 +26,7 @@ pub fn overlay(options: JobOptions) -> Result<JobOptions, ConfigError> {
         })?,
         max_delete: parsed(options.max_delete, "MAX_DELETE", parse_max_delete)?,
         exclude: if options.exclude.is_empty() { patterns()? } else { options.exclude },
+        metrics_file: options.metrics_file.or_else(|| set("METRICS_FILE").map(PathBuf::from)),
         quiet: options.quiet || flag("QUIET")?,
         verbose: options.verbose || flag("VERBOSE")?,
         json: options.json || flag("JSON")?,
@@ -52,6 +53,7 @@ pub fn overrides(options: &JobOptions) -> Overrides {
         max_workers: options.max_workers,
         max_delete: options.max_delete,
         exclude: options.exclude.clone(),
+        metrics_file: options.metrics_file.clone(),
     }
 }
 

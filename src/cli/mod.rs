@@ -11,6 +11,7 @@ mod jobs_table;
 mod log_file;
 mod logging;
 mod manuals;
+mod metrics;
 mod output;
 mod posts;
 mod progress;

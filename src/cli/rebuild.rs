@@ -2,7 +2,7 @@
 
 use super::args::RebuildOptions;
 use super::progress::{self, Bar};
-use super::shell::{Shell, tell_failure};
+use super::shell::tell_failure;
 use super::sync::{self, Request, check_apart, place_log};
 use super::watch::{Diagnostics, Json, Logged, Together};
 use super::{environment, events, logging, output};
@@ -116,13 +116,7 @@ fn run_one(
 
 /// Has the run that restores what is damaged in the replica follow at once.
 fn mend(request: &Request, job: &Job, lock: &RunLock, found: &Rebuilt, cancel: &Arc<Cancel>) -> ExitCode {
-    let shell = Shell {
-        options: request.options.clone(),
-        format: request.log.format,
-        cancel: Arc::clone(cancel),
-        daemon: false,
-        several: request.jobs.len() > 1,
-    };
+    let shell = request.shell(cancel, false);
     let code = match shell.run(job, lock, &AtomicU64::new(0)) {
         Ok(report) => report.exit_code(),
         Err(error) => {

@@ -2,6 +2,7 @@
 
 use super::after::{self, Outcome};
 use super::args::JobOptions;
+use super::metrics::MetricsFile;
 use super::progress::{self, Bar};
 use super::roster::{self, Member};
 use super::watch::{Diagnostics, Json, Logged, Pulse, Together};
@@ -35,6 +36,8 @@ pub struct Shell {
     pub daemon: bool,
     /// There are several jobs: each line says of which it is.
     pub several: bool,
+    /// Where metrics go after each run.
+    pub metrics: Option<MetricsFile>,
 }
 
 /// A job's lock, with the manifest that it is for.
@@ -76,7 +79,9 @@ impl Shell {
     /// Runs a job, or says and notes why it cannot be run. A panic in it is a failure of that run only.
     /// `pulse` counts on as long as the run tells of anything.
     pub fn take(&self, turn: &mut Turn, pulse: &AtomicU64) -> ExitCode {
-        self.guard(turn, |turn| self.attempt(turn, pulse))
+        let code = self.guard(turn, |turn| self.attempt(turn, pulse));
+        self.metrics.iter().for_each(MetricsFile::write);
+        code
     }
 
     fn guard(&self, turn: &mut Turn, work: impl FnOnce(&mut Turn) -> Result<ExitCode, Error>) -> ExitCode {
@@ -223,7 +228,7 @@ mod tests {
         let settings = jobs(&overrides, &ConfigFile::default()).unwrap().remove(0);
         let options = JobOptions { quiet: true, ..JobOptions::default() };
         let (format, cancel) = (LogFormat::Text, Arc::new(Cancel::new()));
-        let shell = Shell { options, format, cancel, daemon: true, several: false };
+        let shell = Shell { options, format, cancel, daemon: true, several: false, metrics: None };
         let mut turn = Turn::fresh(settings.clone());
         assert_eq!(shell.take(&mut turn, &AtomicU64::default()), ExitCode::Ok);
         assert!(turn.held.is_some(), "the lock stays with the turn");

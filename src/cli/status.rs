@@ -142,7 +142,14 @@ pub fn subjects(options: &JobOptions) -> Result<Request, Error> {
             }
             let log = settings::log_settings(&Overrides::default(), &settings::ConfigFile::default())?;
             let daemon = daemon_settings(&settings::ConfigFile::default())?;
-            Ok(Request { options: options.clone(), jobs, configured: Vec::new(), log, daemon })
+            Ok(Request {
+                options: options.clone(),
+                jobs,
+                configured: Vec::new(),
+                log,
+                daemon,
+                metrics_file: None,
+            })
         }
         result => result,
     }

@@ -2,6 +2,7 @@
 
 use super::args::{JobOptions, SyncOptions};
 use super::daemon::{self, Calls};
+use super::metrics::MetricsFile;
 use super::reload::LogPlace;
 use super::roster::{self, Member};
 use super::shell::{Shell, Turn, summarize, tell_failure};
@@ -10,6 +11,7 @@ use super::{environment, events, logging, output};
 use crate::cancel::Cancel;
 use crate::config::ConfigError;
 use crate::config::daemon::{DaemonSettings, daemon_settings};
+use crate::config::paths;
 use crate::config::settings::{self, LogSettings, Settings};
 use crate::engine::job::Job;
 use crate::engine::preview::preview as foresee;
@@ -37,6 +39,8 @@ pub struct Request {
     pub log: LogSettings,
     /// The daemon's.
     pub daemon: DaemonSettings,
+    /// Where metrics go, resolved.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// Lays command line, environment, config file and defaults over each other.
@@ -49,7 +53,10 @@ pub fn request(options: JobOptions) -> Result<Request, Error> {
     let log = settings::log_settings(&overrides, &file)?;
     let configured = settings::configured(&file);
     let daemon = daemon_settings(&file)?;
-    Ok(Request { options, jobs, configured, log, daemon })
+    let metrics_file = overrides.metrics_file.as_ref().or(file.metrics_file.as_ref());
+    let metrics_file =
+        metrics_file.map(|path| paths::resolve(path)).transpose().map_err(ConfigError::from)?;
+    Ok(Request { options, jobs, configured, log, daemon, metrics_file })
 }
 
 /// Runs the subcommand.
@@ -112,6 +119,15 @@ pub(super) fn ready(request: &Request, members: Vec<Member>) -> Result<(Vec<Memb
 }
 
 impl Request {
+    /// Those of the config, and the one that the command line describes.
+    fn all_jobs(&self) -> Vec<Settings> {
+        let mut jobs = self.configured.clone();
+        jobs.retain(|job| self.jobs.iter().all(|chosen| chosen.name != job.name));
+        jobs.extend(self.jobs.iter().cloned());
+        jobs.sort_by(|one, other| one.name.cmp(&other.name));
+        jobs
+    }
+
     /// What runs for this request are told to.
     pub(super) fn shell(&self, cancel: &Arc<Cancel>, daemon: bool) -> Shell {
         Shell {
@@ -120,6 +136,7 @@ impl Request {
             cancel: Arc::clone(cancel),
             daemon,
             several: self.jobs.len() > 1,
+            metrics: self.metrics_file.clone().map(|path| MetricsFile { path, jobs: self.all_jobs() }),
         }
     }
 }
@@ -127,6 +144,10 @@ impl Request {
 /// Where the log goes: outside every root, and beside every manifest's own files.
 pub fn place_log(request: &Request, jobs: &[Job]) -> Result<PathBuf, Error> {
     let log = logging::locate(&request.log)?;
+    for (job, metrics) in jobs.iter().flat_map(|job| request.metrics_file.iter().map(move |path| (job, path)))
+    {
+        roots::check_outside(&job.paths, "metrics file", metrics)?;
+    }
     for job in jobs {
         roots::check_outside(&job.paths, "log", &log)?;
         let name = |path: &Path| path.as_os_str().as_bytes().to_vec();

@@ -124,6 +124,8 @@ pub struct ConfigFile {
     pub skip_cachedir_tag: Option<bool>,
     /// What the replica has of what is excluded is deleted.
     pub delete_excluded: Option<bool>,
+    /// Where metrics are written after each run.
+    pub metrics_file: Option<PathBuf>,
     /// The log.
     pub log: LogTable,
     /// What is kept of each entry.

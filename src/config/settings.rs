@@ -38,6 +38,8 @@ pub struct Overrides {
     pub max_delete: Option<MaxDelete>,
     /// `--exclude`.
     pub exclude: Vec<String>,
+    /// `--metrics-file`.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// One job, ready to run.

@@ -64,7 +64,7 @@ mod tests {
 
     fn overview(runs: Vec<RunRow>) -> Overview {
         let last_good = runs.iter().find(|run| run.figures.exit_code == 0 && run.ended.is_some()).cloned();
-        Overview { holder: None, entries: 0, bytes: 0, runs, last_good, problems: Vec::new(), held: None }
+        Overview { runs, last_good, ..Overview::default() }
     }
 
     #[test]

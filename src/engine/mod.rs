@@ -24,6 +24,7 @@ mod holes;
 mod identity;
 mod inquiry;
 mod matching;
+pub mod metrics;
 mod naming;
 mod near;
 mod observe;

@@ -4,7 +4,7 @@ use super::job::Job;
 use crate::error::Error;
 use crate::filter::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Spec};
 use crate::lock::current_holder;
-use crate::manifest::{Bounds, HeldRow, ManifestError, ProblemRow, Reader, RunRow};
+use crate::manifest::{Bounds, HeldRow, ManifestError, ProblemRow, Reader, RunRow, Totals};
 use crate::model::{EntryPath, Record};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// One job at a glance.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Overview {
     /// Who holds the job's lock now: a daemon, or a run that is going on.
     pub holder: Option<String>,
@@ -29,6 +29,8 @@ pub struct Overview {
     pub problems: Vec<ProblemRow>,
     /// The deletes that are held.
     pub held: Option<HeldRow>,
+    /// What all runs did together.
+    pub totals: Totals,
 }
 
 /// So many runs are searched for the last complete one: all that are remembered.
@@ -82,6 +84,7 @@ fn look(job: &Job, reader: &Reader, runs: u32) -> Result<Overview, Error> {
         last_good,
         problems: reader.problems()?,
         held: reader.held()?,
+        totals: reader.totals()?,
     })
 }
 

@@ -33,6 +33,7 @@ mod schema;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod write;
 
 pub use entries::{Bounds, Rows};
@@ -44,3 +45,4 @@ pub use ranges::Shift;
 pub use reader::{ProblemRow, Reader};
 pub use replace::Fresh;
 pub use succession::Salvage;
+pub use totals::Totals;

@@ -7,6 +7,7 @@ use super::held::{self, HeldRow};
 use super::history::{self, RunRow, side_from_code};
 use super::open::{JobRoots, check_job};
 use super::root_mounts;
+use super::totals::{self, Totals};
 use crate::model::{EntryPath, HeldPlan, Record, RootMounts, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::OsStr;
@@ -139,6 +140,11 @@ impl Reader {
             })
             .map_err(failed())?;
         rows.collect::<Result<_, _>>().map_err(failed())
+    }
+
+    /// What all runs did together.
+    pub fn totals(&self) -> Result<Totals, ManifestError> {
+        totals::read(&self.connection, &self.path)
     }
 
     /// The deletes that are held, if any are.

@@ -8,13 +8,14 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
     include_str!("../../migrations/0004_source_mounts.sql"),
     include_str!("../../migrations/0005_successor.sql"),
     include_str!("../../migrations/0006_moves.sql"),
+    include_str!("../../migrations/0007_totals.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.
@@ -28,6 +29,9 @@ pub(super) const SUCCESSION: i64 = 5;
 
 /// The first schema that counts renames and finds folders by their inode.
 pub(super) const MOVES: i64 = 6;
+
+/// The first schema that counts what all runs did together.
+pub(super) const TOTALS: i64 = 7;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;
