@@ -1,15 +1,16 @@
 //! A request to stop, seen by everything that takes long.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set once by a signal, read everywhere.
-#[derive(Debug, Default)]
-pub struct Cancel(AtomicBool);
+/// Set once by a signal, read everywhere; a clone is the same request.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
     /// One that nobody has requested yet.
-    pub const fn new() -> Self {
-        Self(AtomicBool::new(false))
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Asks everyone to finish.

@@ -1,7 +1,7 @@
 //! The clock, and times as people and machines read them.
 
 use crate::model::Timestamp;
-use chrono::{DateTime, Local, SecondsFormat, Utc};
+use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 use std::time::Duration;
 
@@ -59,6 +59,21 @@ pub fn file_stamp(time: Timestamp) -> String {
     utc(time).map_or_else(|| time.seconds.to_string(), |t| t.format("%Y%m%dT%H%M%SZ").to_string())
 }
 
+/// A time as people write it: RFC 3339, or local time as `2026-11-26 19:05:04`, `2026-11-26 19:05` or `2026-11-26`
+/// (the beginning of that day).
+pub fn parse(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(Timestamp::new(time.timestamp(), time.timestamp_subsec_nanos()));
+    }
+    let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
+    let parsed = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+    // Where clocks are put back a time comes twice; the earlier one is meant.
+    let local = parsed.or_else(day)?.and_local_timezone(Local).earliest()?;
+    Some(Timestamp::new(local.timestamp(), 0))
+}
+
 fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.seconds, time.nanos)
 }
@@ -73,6 +88,18 @@ mod tests {
         assert_eq!(rfc3339(time), "2023-11-14T22:13:20.123Z");
         assert_eq!(file_stamp(time), "20231114T221320Z");
         assert_eq!(rfc3339(Timestamp::new(i64::MAX, 0)), format!("{}.000000000", i64::MAX));
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        assert_eq!(parse("2023-11-14T22:13:20Z"), Some(Timestamp::new(1_700_000_000, 0)));
+        assert_eq!(parse("2023-11-14T23:13:20.5+01:00"), Some(Timestamp::new(1_700_000_000, 500_000_000)));
+        let day = parse("2023-11-14").unwrap();
+        assert_eq!(parse("2023-11-14 00:00"), Some(day));
+        assert_eq!(parse("2023-11-14 01:01:01"), Some(Timestamp::new(day.seconds + 3661, 0)));
+        for wrong in ["", "yesterday", "2023-13-01", "1700000000"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

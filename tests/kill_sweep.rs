@@ -49,7 +49,9 @@ fn sweep(scenario: Scenario, also_used: &[&str]) {
             hit += u32::from(output.code == KILLED);
             tried += 1;
             sweep.check_whole(&what);
+            sweep.check_kept(&what);
             sweep.converge(&what);
+            sweep.check_kept(&what);
         }
         assert!(hit > 0, "no {call} was hit of {most}");
         killed += hit;
@@ -75,6 +77,11 @@ fn sweep(scenario: Scenario, also_used: &[&str]) {
 #[test]
 fn a_first_run_killed_at_any_call_is_whole_and_finished_by_the_next() {
     sweep(Scenario::First, &["mkdirat", "symlinkat", "mknodat"]);
+}
+
+#[test]
+fn an_update_killed_at_any_call_loses_nothing_that_the_trash_is_to_keep() {
+    sweep(Scenario::Trash, &["mkdirat", "linkat", "renameat"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The command line: names and meanings are a contract (see DESIGN.md).
 
-use crate::config::units::{parse_duration, parse_max_delete};
+use crate::config::units::{parse_duration, parse_max_delete, parse_size};
 use crate::plan::gate::MaxDelete;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -36,6 +36,8 @@ pub enum Command {
     /// Let the deletes that are held go ahead on the next run, as far as they still fit; works beside a
     /// running daemon
     Approve(ApproveOptions),
+    /// Bring back from the trash what a run deleted or overwrote, and list the versions there are
+    Restore(RestoreOptions),
     /// Print what completes this program's command line in a shell
     Completions {
         /// The shell
@@ -91,6 +93,12 @@ pub struct StatusOptions {
     /// List the entries (all, or those at and below PATH)
     #[arg(long)]
     pub files: bool,
+    /// List what runs did, the oldest first (all that is remembered, or at and below PATH)
+    #[arg(long, conflicts_with_all = ["pending", "check", "runs", "problems", "files"])]
+    pub log: bool,
+    /// With --log: only what was done in so long
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "log")]
+    pub since: Option<Duration>,
     /// How to show it; md5sum lists the files so that `md5sum -c` takes it [default: table]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
@@ -138,6 +146,26 @@ pub struct ApproveOptions {
     pub job: JobOptions,
 }
 
+/// Options of `restore`.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreOptions {
+    /// What to bring back, a file or a folder with all in it: a path under the roots, or in one of them
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub job: JobOptions,
+    /// The version that there was at this time: as --list shows it, RFC 3339, or local time as 2026-11-26 or
+    /// '2026-11-26 19:05' [default: the newest]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// The folder to put it into, under its path [default: the source]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Only list the versions
+    #[arg(long, conflicts_with_all = ["at", "to"])]
+    pub list: bool,
+}
+
 /// Options that every subcommand has.
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Clone, Debug, Default, Args)]
@@ -174,6 +202,10 @@ pub struct JobOptions {
     /// times, and goes after the patterns of the config
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
+    /// Read no more than so many bytes a second (4096, 64KiB, 10MiB), when copying, comparing and hashing; 0 is no
+    /// limit [default: 0]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub bandwidth_limit: Option<u64>,
     /// Write metrics of all jobs to this file after each run, as the textfile collector of Prometheus takes it
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,

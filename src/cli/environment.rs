@@ -3,7 +3,7 @@
 use super::args::{ColorChoice, JobOptions};
 use crate::config::ConfigError;
 use crate::config::settings::Overrides;
-use crate::config::units::{parse_duration, parse_max_delete};
+use crate::config::units::{parse_duration, parse_max_delete, parse_size};
 use clap::ValueEnum;
 use std::env;
 use std::ffi::OsString;
@@ -26,6 +26,7 @@ pub fn overlay(options: JobOptions) -> Result<JobOptions, ConfigError> {
         })?,
         max_delete: parsed(options.max_delete, "MAX_DELETE", parse_max_delete)?,
         exclude: if options.exclude.is_empty() { patterns()? } else { options.exclude },
+        bandwidth_limit: parsed(options.bandwidth_limit, "BANDWIDTH_LIMIT", parse_size)?,
         metrics_file: options.metrics_file.or_else(|| set("METRICS_FILE").map(PathBuf::from)),
         quiet: options.quiet || flag("QUIET")?,
         verbose: options.verbose || flag("VERBOSE")?,
@@ -54,6 +55,7 @@ pub fn overrides(options: &JobOptions) -> Overrides {
         max_delete: options.max_delete,
         exclude: options.exclude.clone(),
         metrics_file: options.metrics_file.clone(),
+        bandwidth_limit: options.bandwidth_limit,
     }
 }
 
@@ -64,6 +66,11 @@ fn variable(name: &str) -> Option<OsString> {
 /// A variable that is set to nothing is as good as none, but for a root: there it is a mistake.
 fn set(name: &str) -> Option<OsString> {
     variable(name).filter(|value| !value.is_empty())
+}
+
+/// A folder: as given, else from the environment.
+pub fn folder(given: Option<PathBuf>, name: &str) -> Option<PathBuf> {
+    given.or_else(|| set(name).map(PathBuf::from))
 }
 
 fn path(name: &str) -> Option<PathBuf> {

@@ -28,7 +28,7 @@ pub fn add_path(object: &mut Map<String, Value>, path: &EntryPath) {
 }
 
 /// Adds the other name of a link or a move.
-fn add_origin(object: &mut Map<String, Value>, from: Option<&EntryPath>) {
+pub fn add_origin(object: &mut Map<String, Value>, from: Option<&EntryPath>) {
     if let Some(from) = from {
         add_path_as(object, "from", from);
     }

@@ -8,6 +8,7 @@ mod daemon;
 mod environment;
 mod events;
 mod jobs_table;
+mod journal;
 mod log_file;
 mod logging;
 mod manuals;
@@ -17,6 +18,7 @@ mod posts;
 mod progress;
 mod rebuild;
 mod reload;
+mod restore;
 mod rolling;
 mod roster;
 mod service;
@@ -73,6 +75,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Error> {
         Some(Command::Status(options)) => status::run(&options),
         Some(Command::RebuildIndex(options)) => rebuild::run(options),
         Some(Command::Approve(options)) => approve::run(options),
+        Some(Command::Restore(options)) => restore::run(options),
         Some(Command::Completions { shell }) => Ok(output::settle(manuals::completions(shell))),
         Some(Command::Man) => Ok(output::settle(manuals::man())),
     }

@@ -3,7 +3,7 @@
 use super::args::{Format, JobOptions, StatusOptions};
 use super::status_lines;
 use super::sync::{self, Request, request};
-use super::{check, environment, events, jobs_table, output};
+use super::{check, environment, events, jobs_table, journal, output};
 use crate::cancel::Cancel;
 use crate::config::daemon::daemon_settings;
 use crate::config::settings::{self, Overrides, Settings};
@@ -45,7 +45,7 @@ fn show(options: &StatusOptions) -> Result<ExitCode, Error> {
     if let [settings] = &request.jobs[..] {
         return show_one(options, &request, settings, format).map(|()| ExitCode::Ok);
     }
-    let plain = !options.pending && !options.files && options.paths.is_empty();
+    let plain = !options.pending && !options.files && !options.log && options.paths.is_empty();
     if plain && format == Format::Table && !options.problems && options.runs.is_none() {
         return Ok(jobs_table::print(&request.jobs));
     }
@@ -78,6 +78,12 @@ fn show_one(
         return sync::preview_one(&preview, &job, &Cancel::new(), several).map(drop);
     }
     let job = &Job::locate(settings.clone())?;
+    if options.log {
+        if format == Format::Md5sum {
+            return Err(ConfigError::Invalid("--log has no list for md5sum".to_owned()).into());
+        }
+        return journal::print(job, &options.paths, options.since, format == Format::Json);
+    }
     if options.files || format == Format::Md5sum {
         list(job, &options.paths, format)
     } else if !options.paths.is_empty() {
@@ -95,6 +101,8 @@ fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError
         max_age: environment::parsed(options.max_age, "MAX_AGE", parse_duration)?,
         problems: environment::switch(options.problems, "PROBLEMS")?,
         files: environment::switch(options.files, "FILES")?,
+        log: environment::switch(options.log, "LOG")?,
+        since: environment::parsed(options.since, "SINCE", parse_duration)?,
         runs: environment::parsed(options.runs, "RUNS", |text| {
             text.parse().ok().filter(|&runs| runs > 0).ok_or_else(|| format!("`{text}` is no number of runs"))
         })?,

@@ -5,6 +5,7 @@ use super::output;
 use crate::clock;
 use crate::engine::job::Job;
 use crate::engine::status::Overview;
+use crate::engine::trash::parse_stamp;
 use crate::manifest::{ProblemRow, RunRow};
 use crate::model::{Fingerprint, Kind, Record, Timestamp};
 use serde_json::{Map, Value, json};
@@ -41,7 +42,17 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
             }
         }
     }
+    if let Some(oldest) = overview.trash.first() {
+        let (entries, bytes) = trash_sums(overview);
+        let since = parse_stamp(&oldest.name).map_or_else(|| oldest.name.clone(), clock::readable);
+        field("trash", &format!("{entries} put aside, {}, since {since}", size_text(bytes)));
+    }
     print_runs(overview);
+}
+
+/// Entries and bytes in the trash.
+fn trash_sums(overview: &Overview) -> (u64, u64) {
+    overview.trash.iter().fold((0, 0), |(entries, bytes), row| (entries + row.entries, bytes + row.bytes))
 }
 
 /// Prints the last runs.
@@ -186,6 +197,9 @@ pub fn overview_fields(object: &mut Map<String, Value>, job: &Job, overview: Opt
         })
     });
     object.insert("held".to_owned(), json!(held));
+    let (entries, bytes) = trash_sums(overview);
+    let oldest = overview.trash.first().and_then(|row| parse_stamp(&row.name)).map(clock::rfc3339);
+    object.insert("trash".to_owned(), json!({ "entries": entries, "bytes": bytes, "oldest": oldest }));
 }
 
 fn run_value(run: &RunRow, overview: &Overview) -> Value {

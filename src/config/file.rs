@@ -124,6 +124,11 @@ pub struct ConfigFile {
     pub skip_cachedir_tag: Option<bool>,
     /// What the replica has of what is excluded is deleted.
     pub delete_excluded: Option<bool>,
+    /// So many bytes a second are read; 0: as fast as it goes.
+    #[serde(deserialize_with = "size")]
+    pub bandwidth_limit: Option<u64>,
+    /// What becomes of what a run deletes or overwrites.
+    pub trash: TrashTable,
     /// Where metrics are written after each run.
     pub metrics_file: Option<PathBuf>,
     /// The log.
@@ -248,8 +253,26 @@ pub struct JobTable {
     pub skip_cachedir_tag: Option<bool>,
     /// Overrides the top-level key.
     pub delete_excluded: Option<bool>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "size")]
+    pub bandwidth_limit: Option<u64>,
     /// Overrides the switches of the top-level table one by one.
     pub preserve: PreserveTable,
+    /// Overrides the keys of the top-level table one by one.
+    pub trash: TrashTable,
+}
+
+/// `[trash]`, and `[job.trash]` over it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrashTable {
+    /// Whether there is one.
+    pub enabled: Option<bool>,
+    /// So long a version stays.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Option<Duration>,
+    /// Where it is, if not in the replica.
+    pub dir: Option<PathBuf>,
 }
 
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

@@ -9,6 +9,7 @@ mod filters;
 pub mod paths;
 pub mod settings;
 pub mod state;
+pub mod trash;
 pub mod units;
 
 use std::io;

@@ -5,6 +5,7 @@ use super::daemon::{self, Hooks};
 pub use super::file::ConfigFile;
 use super::file::{Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
 use super::filters;
+use super::trash::{self, TrashSettings};
 use crate::filter::Filter;
 use crate::model::Preserve;
 use crate::model::escape::escaped;
@@ -40,6 +41,8 @@ pub struct Overrides {
     pub exclude: Vec<String>,
     /// `--metrics-file`.
     pub metrics_file: Option<PathBuf>,
+    /// `--bandwidth-limit`, in bytes a second.
+    pub bandwidth_limit: Option<u64>,
 }
 
 /// One job, ready to run.
@@ -85,6 +88,10 @@ pub struct Settings {
     pub preserve: Preserve,
     /// What is no part of the mirror.
     pub filter: Arc<Filter>,
+    /// So many bytes a second are read, by all workers together.
+    pub bandwidth_limit: Option<u64>,
+    /// What becomes of what is deleted or overwritten.
+    pub trash: TrashSettings,
 }
 
 impl Settings {
@@ -132,6 +139,8 @@ pub mod defaults {
     pub const HOOK_TIMEOUT: Duration = Duration::from_secs(300);
     /// `max_delete`, in percent.
     pub const MAX_DELETE_PERCENT: f64 = 50.0;
+    /// `trash.keep`.
+    pub const TRASH_KEPT: Duration = Duration::from_secs(30 * 86_400);
     /// `log.max_size`.
     pub const LOG_BYTES: u64 = 10 << 20;
     /// `log.keep`.
@@ -191,6 +200,7 @@ pub fn jobs(overrides: &Overrides, file: &ConfigFile) -> Result<Vec<Settings>, C
     let abreast = daemon::daemon_settings(file)?.max_parallel_jobs.min(tables.len().max(1));
     let resolved = |table| Ok(Settings { abreast, ..resolve(overrides, file, table)? });
     let jobs: Vec<Settings> = tables.iter().map(resolved).collect::<Result<_, ConfigError>>()?;
+    trash::check_apart(&jobs)?;
     if jobs.len() > 1 && overrides.manifest.is_some() {
         let message = "--manifest names one file, but there are several jobs; add --job NAME";
         return Err(ConfigError::Invalid(message.to_owned()));
@@ -300,6 +310,12 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         replica_mounts: table.replica_mounts.or(file.replica_mounts).unwrap_or_default(),
         preserve: table.preserve.over(&file.preserve),
         filter: filters::filter(overrides, file, table)?,
+        bandwidth_limit: overrides
+            .bandwidth_limit
+            .or(table.bandwidth_limit)
+            .or(file.bandwidth_limit)
+            .filter(|&limit| limit > 0),
+        trash: trash::trash(file, table)?,
     })
 }
 

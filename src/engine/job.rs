@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::lock::{RunLock, claim_replica};
 use crate::manifest::{JobRoots, Manifest};
 use crate::model::escape::escaped;
-use crate::model::{RootMounts, Side, Timestamp, Unsteady};
+use crate::model::{DeviceSet, RootMounts, Side, Timestamp, Unsteady};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
@@ -260,21 +260,33 @@ impl Job {
             .map_err(|fault| Error::System { action: fault.action, error: fault.error })
     }
 
-    /// The rules of a run that begins now.
-    pub fn rules(&self, source: &LocalStore, began: Timestamp) -> Rules {
+    /// What this process may do with owners, and what it is to keep; `nosuid` are the devices whose set-id bits mean
+    /// nothing.
+    pub fn rights(&self, nosuid: DeviceSet) -> Rights {
         let mut groups: Vec<u32> =
             getgroups().unwrap_or_default().into_iter().map(rustix::fs::Gid::as_raw).collect();
         groups.push(getegid().as_raw());
+        Rights {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            groups,
+            umask: umask::inherited(),
+            nosuid,
+            preserve: self.settings.preserve,
+        }
+    }
+
+    /// The replica, open for looking, wherever it lies; an error where it is missing.
+    pub fn find_replica(&self) -> Result<LocalStore, Error> {
+        let root = roots::open_replica(&self.paths)?.ok_or_else(|| self.replica_gone())?;
+        self.replica(root)
+    }
+
+    /// The rules of a run that begins now.
+    pub fn rules(&self, source: &LocalStore, began: Timestamp) -> Rules {
         let trust = source.trust(&self.paths.source, clock::tick_nanos());
         Rules {
-            rights: Rights {
-                uid: geteuid().as_raw(),
-                gid: getegid().as_raw(),
-                groups,
-                umask: umask::inherited(),
-                nosuid: trust.nosuid,
-                preserve: self.settings.preserve,
-            },
+            rights: self.rights(trust.nosuid),
             nodev: trust.nodev,
             ignore_ctime: self.settings.ignore_ctime,
             ignore_inode: self.settings.ignore_inode,

@@ -31,7 +31,7 @@ fn last(overview: &Overview) -> Option<&crate::manifest::RunRow> {
     overview.runs.iter().find(|run| run.ended.is_some())
 }
 
-const METRICS: [Metric; 11] = [
+const METRICS: [Metric; 13] = [
     Metric {
         name: "twinfold_last_run_timestamp_seconds",
         kind: "gauge",
@@ -85,6 +85,18 @@ const METRICS: [Metric; 11] = [
         kind: "gauge",
         help: "Deletes that are held until they are approved.",
         of: |overview| Some(number(overview.held.as_ref().map_or(0, |held| held.deletes))),
+    },
+    Metric {
+        name: "twinfold_trash_entries",
+        kind: "gauge",
+        help: "Entries in the trash, folders not counted.",
+        of: |overview| Some(number(overview.trash.iter().map(|row| row.entries).sum())),
+    },
+    Metric {
+        name: "twinfold_trash_bytes",
+        kind: "gauge",
+        help: "Bytes of the files in the trash.",
+        of: |overview| Some(number(overview.trash.iter().map(|row| row.bytes).sum())),
     },
     Metric {
         name: "twinfold_runs_total",

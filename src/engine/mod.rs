@@ -10,8 +10,10 @@ pub mod job;
 pub mod preview;
 pub mod rebuild;
 pub mod report;
+pub mod restore;
 pub mod run;
 pub mod status;
+pub mod trash;
 
 mod abreast;
 mod arena;
@@ -32,5 +34,6 @@ mod pairs;
 mod recall;
 mod relocate;
 mod renames;
+mod replicate;
 mod scan;
 mod workers;

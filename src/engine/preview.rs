@@ -76,7 +76,7 @@ fn look_ahead(
     if replica.is_none() && known {
         return Err(job.replica_gone());
     }
-    let workers = Workers::new(job.settings.workers)?;
+    let workers = Workers::of(&job.settings, cancel)?;
     let rules = job.rules(&source, clock::now());
     let vouchers = rules.rights.vouchers(source.device());
     let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;

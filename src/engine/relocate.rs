@@ -10,6 +10,7 @@ use super::execute::Site;
 use super::execute::way::{self, Readied};
 use super::renames::Renamed;
 use super::report::Tally;
+use crate::clock;
 use crate::config::file::Durability;
 use crate::error::Error;
 use crate::manifest::{Manifest, Shift};
@@ -131,6 +132,7 @@ impl Ledger {
         }
         manifest.relocate(&self.shifts)?;
         tally.count(&self.dones, monitor);
+        manifest.jot(&self.dones, clock::now());
         Ok(())
     }
 }

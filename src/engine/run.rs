@@ -9,24 +9,25 @@ use super::relocate;
 use super::renames::{Renamed, identify};
 use super::report::{Report, Tally};
 use super::scan::{Scan, comparison};
+use super::trash::{Opened, Trash};
 use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
 use crate::manifest::{Bounds, Manifest, ManifestError, RunFigures, RunKind};
-use crate::model::{EntryPath, Record, Verb};
+use crate::model::{EntryPath, Problem, Record, Verb};
 use crate::monitor::Monitor;
-use crate::plan::Plan;
 use crate::plan::census::Census;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve;
+use crate::plan::{Plan, TRASH};
 use crate::store::local::LocalStore;
 use crate::transfer::clone::Clones;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Brings the replica into step, once.
 ///
@@ -63,8 +64,9 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     gates::record(&trees.anchors, &recorded, apart, &manifest, monitor)?;
     let before = manifest.held_plan()?;
     trees.source.recall_mounts(manifest.source_mounts()?);
-    let workers = Workers::new(job.settings.workers)?;
+    let workers = Workers::of(&job.settings, cancel)?;
     let rules = job.rules(&trees.source, began);
+    let trash = Opened::for_run(job, &trees.replica, began)?;
     manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     let run = manifest.begin_run(RunKind::Sync, began)?;
     monitor.begun(run);
@@ -78,8 +80,16 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         elapsed: started.elapsed(),
     };
     let mut held_back = HeldBack::default();
-    let pass =
-        Pass { job, trees: &trees, rules: &rules, manifest: &manifest, workers: &workers, cancel, monitor };
+    let pass = Pass {
+        job,
+        trees: &trees,
+        rules: &rules,
+        manifest: &manifest,
+        workers: &workers,
+        cancel,
+        monitor,
+        trash: trash.as_ref(),
+    };
     let outcome = pass.plan(&mut report).and_then(|(plan, site)| {
         let limit = job.settings.max_delete;
         let approved = approve(plan, &report.census, limit, before.as_ref(), job.unsteady(), successor);
@@ -89,6 +99,9 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         report.held_deletes = approved.held_deletes().to_vec();
         execute(&site, &approved, &workers, &manifest, &mut report.tally, monitor)
     });
+    if let Some(trash) = &trash {
+        tend(trash, job.settings.trash.keep, &manifest, cancel, &mut report, monitor)?;
+    }
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let mut figures = report.figures();
@@ -111,6 +124,25 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     }
 }
 
+/// Removes from the trash what is old enough, and counts what is in it.
+fn tend(
+    trash: &Trash<LocalStore>,
+    keep: Duration,
+    manifest: &Manifest,
+    cancel: &Cancel,
+    report: &mut Report,
+    monitor: &dyn Monitor,
+) -> Result<(), Error> {
+    match trash.tend(keep, clock::now(), &manifest.trash()?, cancel) {
+        Ok(runs) => manifest.note_trash(&runs)?,
+        Err(fault) => {
+            let path = EntryPath::root().child(TRASH, true);
+            report.tally.problem(Problem::replica(&path, fault.action, &fault.error), monitor);
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn note_failure(figures: &mut RunFigures, error: &Error) {
     "failed".clone_into(&mut figures.result);
     figures.exit_code = error.exit_code().number();
@@ -126,6 +158,7 @@ struct Pass<'e> {
     workers: &'e Workers,
     cancel: &'e Cancel,
     monitor: &'e dyn Monitor,
+    trash: Option<&'e Trash<LocalStore>>,
 }
 
 impl<'e> Pass<'e> {
@@ -149,6 +182,7 @@ impl<'e> Pass<'e> {
             clones: Clones::default(),
             grounds: Grounds::default(),
             no_room_from: AtomicU64::new(u64::MAX),
+            trash: self.trash,
         }
     }
 

@@ -4,8 +4,9 @@ use super::job::Job;
 use crate::error::Error;
 use crate::filter::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Spec};
 use crate::lock::current_holder;
-use crate::manifest::{Bounds, HeldRow, ManifestError, ProblemRow, Reader, RunRow, Totals};
+use crate::manifest::{Bounds, HeldRow, ManifestError, ProblemRow, Reader, RunRow, Totals, TrashRow};
 use crate::model::{EntryPath, Record};
+use crate::plan::is_trash;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -31,6 +32,8 @@ pub struct Overview {
     pub held: Option<HeldRow>,
     /// What all runs did together.
     pub totals: Totals,
+    /// What is in the trash, by the runs that put it there, oldest first.
+    pub trash: Vec<TrashRow>,
 }
 
 /// So many runs are searched for the last complete one: all that are remembered.
@@ -85,6 +88,7 @@ fn look(job: &Job, reader: &Reader, runs: u32) -> Result<Overview, Error> {
         problems: reader.problems()?,
         held: reader.held()?,
         totals: reader.totals()?,
+        trash: reader.trash()?,
     })
 }
 
@@ -102,10 +106,13 @@ pub fn find(job: &Job, reader: &Reader, named: &Path) -> Result<Option<Record>, 
 /// and whether it lies in a cache.
 pub fn excluded_by(job: &Job, named: &Path) -> Option<String> {
     let filter = &job.settings.filter;
+    let keys = keys(job, named);
+    if keys.iter().any(is_trash) {
+        return Some("its name: that is where the trash is".to_owned());
+    }
     if filter.is_empty() {
         return None;
     }
-    let keys = keys(job, named);
     let source = |key: &EntryPath| job.paths.source.join(OsStr::from_bytes(key.trimmed()));
     let found = keys.first().and_then(|key| source(key).symlink_metadata().ok());
     let is_folder = found.as_ref().map(std::fs::Metadata::is_dir);
@@ -137,6 +144,11 @@ pub fn excluded_by(job: &Job, named: &Path) -> Option<String> {
 /// What `named` bounds: the entry itself and, for a folder, all below it.
 pub fn bounds(job: &Job, reader: &Reader, named: &Path) -> Result<Option<Bounds>, Error> {
     Ok(find(job, reader, named)?.map(|record| Bounds::Under(record.path)))
+}
+
+/// The path under a root that `named` means, without the `/` of a folder.
+pub fn path_under(job: &Job, named: &Path) -> EntryPath {
+    keys(job, named).into_iter().next().unwrap_or_else(EntryPath::root)
 }
 
 /// The keys under which an entry may be: a user does not add `/` to a folder's name.

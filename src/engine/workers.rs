@@ -1,9 +1,13 @@
 //! The pool: batches go out, outcomes come back to the one thread that writes.
 
+use crate::cancel::Cancel;
+use crate::config::settings::Settings;
 use crate::error::Error;
+use crate::transfer::pace::Pace;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,10 +20,21 @@ pub struct Workers {
 const BATCHES_PER_WORKER: usize = 2;
 
 impl Workers {
-    /// So many threads.
-    pub fn new(count: usize) -> Result<Self, Error> {
+    /// As many as a job is to have, which read no faster than it may until `cancel` is requested.
+    pub fn of(settings: &Settings, cancel: &Cancel) -> Result<Self, Error> {
+        let pace = settings.bandwidth_limit.map(|limit| Arc::new(Pace::new(limit, cancel.clone())));
+        Self::new(settings.workers, pace)
+    }
+
+    fn new(count: usize, pace: Option<Arc<Pace>>) -> Result<Self, Error> {
+        let start = move |_| {
+            if let Some(pace) = &pace {
+                Arc::clone(pace).keep_to();
+            }
+        };
         let pool = ThreadPoolBuilder::new()
             .num_threads(count)
+            .start_handler(start)
             .thread_name(|number| format!("worker-{number}"))
             .build()
             .map_err(|error| Error::Threads(error.to_string()))?;
@@ -115,7 +130,7 @@ mod tests {
     fn one_of_twenty_panics(take: impl Fn(&mut Window<'_, '_, u32>) + Send + 'static) -> bool {
         let (told, hear) = channel();
         thread::spawn(move || {
-            let workers = Workers::new(2).unwrap();
+            let workers = Workers::new(2, None).unwrap();
             let result = catch_unwind(AssertUnwindSafe(|| {
                 workers.within(|window| {
                     for number in 0..20 {
@@ -153,7 +168,7 @@ mod tests {
     #[test]
     fn a_panic_of_who_hands_out_work_waits_for_what_is_out() {
         let done = AtomicU32::new(0);
-        let workers = Workers::new(2).unwrap();
+        let workers = Workers::new(2, None).unwrap();
         let result = catch_unwind(AssertUnwindSafe(|| {
             workers.within(|window: &mut Window<'_, '_, ()>| {
                 for _ in 0..4 {

@@ -102,13 +102,15 @@ const RUNS_KEPT: i64 = 1000;
 impl Manifest {
     /// Notes that a run begins and returns its number.
     pub fn begin_run(&self, kind: RunKind, now: Timestamp) -> Result<i64, ManifestError> {
-        self.transaction(|connection| {
+        let run = self.transaction(|connection| {
             let failed = || sqlite("write to", &self.path);
             connection
                 .prepare_cached("INSERT INTO runs (kind, started) VALUES (?1, ?2)")
                 .and_then(|mut insert| insert.insert(params![kind.name(), now.as_nanos()]))
                 .map_err(failed())
-        })
+        })?;
+        self.open_journal(run)?;
+        Ok(run)
     }
 
     /// Notes how run `id` ended, with the problems that are left and the deletes that are held. Returns
@@ -125,6 +127,8 @@ impl Manifest {
             let failed = || sqlite("write to", &self.path);
             write_figures(connection, id, now, figures).map_err(failed())?;
             write_problems(connection, id, now, problems).map_err(failed())?;
+            self.write_journal(connection)?;
+            self.trim_journal(connection)?;
             // A run that did not see both trees to their end knows of no problem's end, and nothing
             // of what may be deleted.
             let mut dropped = None;

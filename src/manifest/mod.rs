@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod held;
 mod history;
+mod journal;
 mod mounts;
 mod open;
 #[cfg(test)]
@@ -34,15 +35,18 @@ mod succession;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod trash;
 mod write;
 
 pub use entries::{Bounds, Rows};
 pub use error::ManifestError;
 pub use held::{Approval, HeldRow, Holding, approve};
 pub use history::{RunFigures, RunKind, RunRow};
+pub use journal::JournalRow;
 pub use open::{JobRoots, Manifest, Opened};
 pub use ranges::Shift;
 pub use reader::{ProblemRow, Reader};
 pub use replace::Fresh;
 pub use succession::Salvage;
 pub use totals::Totals;
+pub use trash::TrashRow;

@@ -4,6 +4,7 @@ use super::entries::{self, Bounds, Rows};
 use super::error::{ManifestError, sqlite};
 use super::file::{self, Header};
 use super::history::{self, RunRow};
+use super::journal::Jottings;
 use super::schema;
 use super::write::Waiting;
 use crate::lock::RunLock;
@@ -29,6 +30,7 @@ pub struct Manifest {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) waiting: Waiting,
+    pub(super) jottings: Jottings,
 }
 
 /// A manifest and how it came to be open.
@@ -195,7 +197,12 @@ fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
     // What holds rows aside holds few; without this it might need a temporary folder that can be written.
     connection.pragma_update(None, "temp_store", "memory").map_err(failed())?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed())?;
-    Ok(Manifest { connection, path: path.to_owned(), waiting: Waiting::default() })
+    Ok(Manifest {
+        connection,
+        path: path.to_owned(),
+        waiting: Waiting::default(),
+        jottings: Jottings::default(),
+    })
 }
 
 /// Refuses a manifest of another pair of roots, before anything is written to it.

@@ -67,6 +67,7 @@ impl Manifest {
         let failed = || sqlite("write to", &self.path);
         let transaction = self.connection.unchecked_transaction().map_err(failed())?;
         write(&transaction, &self.path, changes)?;
+        self.write_journal(&transaction)?;
         transaction.commit().map_err(failed())
     }
 }

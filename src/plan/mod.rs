@@ -170,6 +170,14 @@ impl Plan {
     }
 }
 
+/// The name, in a root, of the folder where the trash is: it is no entry of any mirror, on neither side.
+pub const TRASH: &[u8] = b".twinfold-trash";
+
+/// Whether `path` is the trash or lies in it.
+pub fn is_trash(path: &EntryPath) -> bool {
+    path.as_bytes().strip_prefix(TRASH).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
 /// Names under which this program stages what is not yet whole: `.twinfold-<hex>.tmp`.
 pub fn is_temporary_name(name: &[u8]) -> bool {
     name.strip_prefix(b".twinfold-")
@@ -185,6 +193,20 @@ pub fn is_litter(path: &EntryPath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_folder_of_its_name_in_a_root_is_the_trash() {
+        for (path, trash) in [
+            (".twinfold-trash", true),
+            (".twinfold-trash/", true),
+            (".twinfold-trash/20261126T120000Z/a", true),
+            (".twinfold-trash2", false),
+            ("a/.twinfold-trash/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_trash(&EntryPath::from(path)), trash, "{path}");
+        }
+    }
 
     #[test]
     fn only_our_own_temporaries_are_litter() {

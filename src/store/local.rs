@@ -11,9 +11,10 @@ use crate::cancel::Cancel;
 use crate::filter::Filter;
 use crate::model::EntryPath;
 use crate::plan::rebased::View;
-use rustix::fs::{Mode, OFlags, fstat, openat, syncfs};
+use rustix::fs::{Dir, Mode, OFlags, fstat, openat, syncfs};
 use rustix::io::retry_on_intr;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -80,6 +81,28 @@ impl LocalStore {
             untold: false,
         };
         walk(&terms, threads, body)
+    }
+
+    /// The tree below one of its folders, as a replica of its own that goes on into no mount.
+    pub fn within(&self, path: &EntryPath) -> Result<Self, Fault> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let root = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.beneath());
+        Self::replica(root.during("open the folder of")?, Mounts::Stay)
+    }
+
+    /// The names in its root, in no order.
+    pub fn names(&self) -> Result<Vec<Vec<u8>>, Fault> {
+        let names = || -> io::Result<Vec<Vec<u8>>> {
+            let mut names = Vec::new();
+            for entry in Dir::read_from(&self.root)? {
+                let name = entry?.file_name().to_bytes().to_vec();
+                if name != b"." && name != b".." {
+                    names.push(name);
+                }
+            }
+            Ok(names)
+        };
+        names().during("list")
     }
 
     /// From now on walks leave out what is excluded.

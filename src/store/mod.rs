@@ -63,6 +63,11 @@ impl Fault {
                 .is_some_and(|code| REFUSALS.contains(&Errno::from_raw_os_error(code)))
     }
 
+    /// Whether a new name would be on another file system.
+    pub fn is_crossing(&self) -> bool {
+        self.action == MOVE && self.error.raw_os_error() == Some(Errno::XDEV.raw_os_error())
+    }
+
     /// Whether what was to be worked on is not there (any more).
     pub fn is_absence(&self) -> bool {
         // Only a look-up by name can find nothing; later steps have the object in hand.

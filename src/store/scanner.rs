@@ -10,6 +10,7 @@ use super::task::{Folder, Found, NAMES_PER_FOLDER, Place, Task, Unsorted};
 use super::terms::Terms;
 use crate::filter::CACHEDIR_TAG;
 use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
+use crate::plan::TRASH;
 use rustix::fs::{OFlags, fstat};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -286,7 +287,9 @@ impl<'a> Scanner<'a> {
 
     /// What the name with this number is, which the listing says is no folder; `None`: it is gone.
     fn look_at(&self, folder: &Folder, number: usize, handle: &Result<OwnedFd, Loss>) -> Option<Entry> {
-        if self.terms.filter.is_some() {
+        // The trash has its name in a root; elsewhere only a filter leaves anything out.
+        let may_be_trash = folder.place.path.is_root() && folder.names.name(number) == TRASH;
+        if may_be_trash || self.terms.filter.is_some() {
             let path = folder.child(number);
             if self.terms.is_left_out(&path) {
                 return self.terms.left_out(path);

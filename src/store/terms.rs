@@ -8,6 +8,7 @@ use super::task::Task;
 use crate::cancel::Cancel;
 use crate::filter::Filter;
 use crate::model::{Entry, EntryPath, Seen};
+use crate::plan::is_trash;
 use crate::plan::visible::is_hidden;
 use std::os::fd::BorrowedFd;
 
@@ -32,13 +33,13 @@ pub(super) struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// Whether a pattern leaves this path out.
+    /// Whether a pattern leaves this path out, or it is the trash.
     pub(super) fn is_left_out(&self, path: &EntryPath) -> bool {
-        self.filter.is_some_and(|filter| is_hidden(filter, path))
+        is_trash(path) || self.filter.is_some_and(|filter| is_hidden(filter, path))
     }
 
     /// What is said of an entry that is left out: the replica's folders that it lies in are to stay.
     pub(super) fn left_out(&self, path: EntryPath) -> Option<Entry> {
-        (!self.is_source).then_some(Entry { path, seen: Seen::Excluded })
+        (!self.is_source && !is_trash(&path)).then_some(Entry { path, seen: Seen::Excluded })
     }
 }

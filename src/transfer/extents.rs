@@ -3,6 +3,7 @@
 //! Asking moves the handle's offset: who goes by extents reads and writes at positions. What the file
 //! system cannot or will not tell counts as data, which is always right: a hole reads as zeros.
 
+use super::pace::paced;
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::Errno;
 use std::fs::File;
@@ -142,8 +143,12 @@ impl HoleReader {
     }
 }
 
-/// One read at a position, repeated where a signal came between.
+/// One read at a position (several, where there is a limit to its pace), repeated where a signal came between.
 pub(super) fn read_some_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    paced(into, |into, filled| read_once_at(file, into, at + filled as u64))
+}
+
+fn read_once_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     loop {
         match file.read_at(into, at) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod clone;
 pub mod extents;
+pub mod pace;
 pub mod sparse;
 
 use crate::cancel::Cancel;
@@ -87,8 +88,12 @@ pub fn fill(file: &File, into: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// One read, repeated where a signal came between.
-fn read_some(mut file: &File, into: &mut [u8]) -> io::Result<usize> {
+/// One read (several, where there is a limit to its pace), repeated where a signal came between.
+fn read_some(file: &File, into: &mut [u8]) -> io::Result<usize> {
+    pace::paced(into, |into, _| read_once(file, into))
+}
+
+fn read_once(mut file: &File, into: &mut [u8]) -> io::Result<usize> {
     loop {
         match file.read(into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

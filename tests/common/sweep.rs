@@ -6,7 +6,8 @@ use super::program::Output;
 use super::tree::{Tree, remove, stamps};
 use super::versions::{Allowed, is_temporary, plant};
 use super::{Mirror, claims, skip};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub enum Scenario {
     First,
     /// From one version of the source to the next.
     Update,
+    /// The same with a trash beside the replica.
+    Trash,
 }
 
 /// A mirror that goes from version to version.
@@ -39,13 +42,19 @@ pub struct Sweep {
     /// The source as it was and as it is.
     trees: (Tree, Tree),
     source_stamps: BTreeMap<PathBuf, (u64, i64, i64)>,
+    /// What the replica's files held before the disturbed run, where there is a trash.
+    contents: BTreeSet<Vec<u8>>,
 }
 
 impl Sweep {
     pub fn new(scenario: Scenario) -> Self {
         let mirror = Mirror::new();
         // Small batches and one worker: many turns, and the same ones each time.
-        let config = "file_copy_batch_size = 3\nmax_workers = 1\nmax_delete = \"off\"\n";
+        let mut config = "file_copy_batch_size = 3\nmax_workers = 1\nmax_delete = \"off\"\n".to_owned();
+        if scenario == Scenario::Trash {
+            let trash = mirror.path("trash");
+            let _ = writeln!(config, "[trash]\nenabled = true\ndir = \"{}\"", trash.display());
+        }
         mirror.write_config("home/twinfold/config.toml", config);
         plant(&mirror.source, 1);
         let version = if scenario == Scenario::First && is_full() { 2 } else { 1 };
@@ -53,9 +62,9 @@ impl Sweep {
             plant(&mirror.source, 2);
         }
         let tree = Tree::of(&mirror.source);
-        let sweep =
-            Self { mirror, scenario, version, trees: (tree.clone(), tree), source_stamps: BTreeMap::new() };
-        if scenario == Scenario::Update {
+        let (trees, source_stamps, contents) = ((tree.clone(), tree), BTreeMap::new(), BTreeSet::new());
+        let sweep = Self { mirror, scenario, version, trees, source_stamps, contents };
+        if scenario != Scenario::First {
             sweep.mirror.sync();
         }
         sweep
@@ -69,7 +78,11 @@ impl Sweep {
                 remove(&self.mirror.state);
                 self.trees.0 = Tree(BTreeMap::new());
             }
-            Scenario::Update => {
+            Scenario::Update | Scenario::Trash => {
+                if self.scenario == Scenario::Trash {
+                    remove(self.mirror.path("trash"));
+                    self.contents = contents(&self.mirror.replica);
+                }
                 self.version += 1;
                 plant(&self.mirror.source, self.version);
                 let now = Tree::of(&self.mirror.source);
@@ -102,6 +115,16 @@ impl Sweep {
         }
     }
 
+    /// Fails where anything that the replica held is neither there nor in the trash.
+    #[track_caller]
+    pub fn check_kept(&self, what: &str) {
+        let there: BTreeSet<Vec<u8>> =
+            contents(&self.mirror.replica).union(&contents(&self.mirror.path("trash"))).cloned().collect();
+        let lost: Vec<_> =
+            self.contents.difference(&there).map(|lost| String::from_utf8_lossy(lost)).collect();
+        assert!(lost.is_empty(), "{what}: not kept: {lost:?}");
+    }
+
     /// Fails where an undisturbed run does not put everything right.
     #[track_caller]
     pub fn converge(&self, what: &str) {
@@ -119,6 +142,21 @@ impl Sweep {
         self.mirror.assert_in_step();
         witness(&self.mirror.source, &self.mirror.replica, what);
     }
+}
+
+/// What the files below a folder hold, whatever they are called.
+fn contents(folder: &Path) -> BTreeSet<Vec<u8>> {
+    let mut found = BTreeSet::new();
+    let Ok(listing) = std::fs::read_dir(folder) else { return found };
+    for entry in listing.map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            found.append(&mut contents(&entry.path()));
+        } else if kind.is_file() {
+            found.insert(std::fs::read(entry.path()).unwrap());
+        }
+    }
+    found
 }
 
 /// Fails where rsync would do anything.

@@ -189,7 +189,14 @@ fn publish<S: Store, R: Store>(
             None => Target::Absent,
             Some(planned) => Target::Replace(planned),
         };
+        let kept = match target {
+            Target::Replace(planned) => site.keep((&**folder, path.name(), planned), path).map_err(failed)?,
+            Target::Absent | Target::Exchange => None,
+        };
         folder.publish(temporary, path.name(), target).map_err(|fault| {
+            if let Some((trash, kept)) = &kept {
+                trash.give_back(kept);
+            }
             // Nothing was exchanged: the temporary is still what was staged.
             if operation.displaces && fault.action == RENAME {
                 prepared.discard();

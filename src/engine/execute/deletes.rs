@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Problem, Verb};
 use crate::plan::desired::Desired;
+use crate::plan::is_litter;
 use crate::store::{Fault, Folder, Store};
+use std::io;
 use std::time::Instant;
 
 /// Deletes recorded in one transaction: they lie scattered over the manifest, and each transaction
@@ -42,8 +44,8 @@ pub(super) fn carry_out<S: Store, R: Store>(
         }
         let end = match asides.whereabouts(&operation.path) {
             Whereabouts::Kept => continue,
-            Whereabouts::InPlace => remove(&mut near, names, operation, &operation.path),
-            Whereabouts::Aside(actual) => remove(&mut near, names, operation, &actual),
+            Whereabouts::InPlace => remove(site, &mut near, names, operation, &operation.path, silent),
+            Whereabouts::Aside(actual) => remove(site, &mut near, names, operation, &actual, silent),
         };
         // A file system that takes no writes any more takes none of the other deletes either.
         let (end, stuck) = match end {
@@ -108,18 +110,35 @@ pub(super) fn open_up<'o, S: Store, R: Store>(
     }
 }
 
-fn remove<R: Store>(
+/// Whether litter is of a folder that a killed run had put aside: what is half made never lies in a folder of its own.
+fn was_put_aside(litter: &EntryPath) -> bool {
+    !litter.is_folder() && is_litter(&litter.parent())
+}
+
+fn remove<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
     near: &mut NearFolder<'_, R>,
     names: &Names,
     operation: &Operation,
     actual: &EntryPath,
+    litter: bool,
 ) -> End {
     let removed = || -> Result<bool, Fault> {
         let folder = near.of(actual)?;
         // A delete is planned from what the replica's walk saw; there is always something.
-        operation.replica.map_or(Ok(false), |planned| folder.remove(actual.name(), &names.as_mended(planned)))
+        let Some(planned) = operation.replica.map(|planned| names.as_mended(planned)) else {
+            return Ok(false);
+        };
+        match site.trash {
+            Some(trash) if !litter || was_put_aside(&operation.path) => {
+                trash.take(&site.means(), (&*folder, actual.name(), &planned), &operation.path)
+            }
+            _ => folder.remove(actual.name(), &planned),
+        }
     }();
     match removed {
+        // Told to stop while it was copied into the trash.
+        Err(fault) if fault.error.kind() == io::ErrorKind::Interrupted => End::Skipped,
         Ok(_) => End::Made(Some(Change::Forget(operation.path.clone()))),
         Err(fault) if fault.is_absence() => End::Made(Some(Change::Forget(operation.path.clone()))),
         Err(fault) => {

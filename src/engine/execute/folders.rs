@@ -10,8 +10,8 @@ use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{Attributes, Change, Done, EntryPath, Kind, Problem, Record, Stat, Verb};
 use crate::monitor::Monitor;
-use crate::plan::FolderTask;
 use crate::plan::desired::Desired;
+use crate::plan::{FolderTask, Plan};
 use crate::store::{During, Fault, Folder, Staging, Store, Target, TemporaryName};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -44,24 +44,26 @@ const OWNER_ALL: u32 = 0o700;
 /// existing ones that are to become less open, before new content goes into them.
 pub(super) fn prepare<S: Store, R: Store>(
     site: &Site<'_, S, R>,
-    tasks: &[Arc<FolderTask>],
+    plan: &Plan,
     asides: &mut Asides,
     tally: &mut Tally,
     monitor: &dyn Monitor,
 ) -> FailedFolders {
     let mut failed = FailedFolders::default();
     let mut near = NearFolder::new(site.replica);
-    for task in tasks {
+    for task in &plan.folders {
         if site.cancel.requested() || failed.cover(&task.path) {
             continue;
         }
         let result = match &task.replica {
-            None => make(task, &mut near).map(|(made, temporary)| {
-                if task.displaces {
-                    asides.moved(&task.path, temporary.as_bytes());
-                }
-                made
-            }),
+            None => keep_displaced(site, plan, task, &mut near).and_then(|()| make(task, &mut near)).map(
+                |(made, temporary)| {
+                    if task.displaces {
+                        asides.moved(&task.path, temporary.as_bytes());
+                    }
+                    made
+                },
+            ),
             Some(planned) => open_up(site, task, planned).map(|_| *planned),
         };
         match result {
@@ -76,6 +78,23 @@ pub(super) fn prepare<S: Store, R: Store>(
         }
     }
     failed
+}
+
+/// Gives what a folder displaces, and what the plan deletes then, its name in the trash, if there is one: until
+/// the deletes it lies under a temporary name, where a run that comes after a kill takes it for litter.
+fn keep_displaced<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    plan: &Plan,
+    task: &FolderTask,
+    near: &mut NearFolder<'_, R>,
+) -> Result<(), Fault> {
+    let displaced = task.path.other_kind();
+    let planned = plan.deletes.binary_search_by(|delete| delete.path.cmp(&displaced)).ok();
+    let planned = planned.and_then(|at| plan.deletes[at].replica.as_ref()).filter(|_| task.displaces);
+    let (Some(trash), Some(planned)) = (site.trash, planned) else { return Ok(()) };
+    let folder = near.of(&displaced)?;
+    // Where the folder cannot be made, a version too many is kept.
+    trash.keep_displaced(&site.means(), (&*folder, displaced.name(), planned), &displaced)
 }
 
 /// Makes a new folder; what has its name, if it displaces that, lies under the temporary name then, which

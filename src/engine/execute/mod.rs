@@ -25,6 +25,7 @@ pub mod way;
 
 use super::report::Tally;
 use super::workers::Workers;
+use crate::clock;
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::model::operation::End;
@@ -61,7 +62,7 @@ pub fn execute<S: Store, R: Store>(
     let total = Amount { entries: plan.entries.len() as u64, bytes: plan.bytes() };
     monitor.phase(Phase::Copy, Some(total));
     let mut asides = Asides::of(plan);
-    let failed = folders::prepare(site, &plan.folders, &mut asides, tally, monitor);
+    let failed = folders::prepare(site, plan, &mut asides, tally, monitor);
     // What is moved out of folders that are to go needs them open, too.
     deletes::open_up(site, plan.deletes.iter().filter(|_| !plan.moves.is_empty()), &asides);
     let Moved { instead, late } =
@@ -201,6 +202,7 @@ pub fn settle(
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
     tally.count(&dones, monitor);
+    manifest.jot(&dones, clock::now());
     let changes: Vec<Change> = dones
         .into_iter()
         .filter_map(|done| match done.end {

@@ -66,8 +66,7 @@ pub(super) fn carry_out<'p, S: Store, R: Store>(
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<Moved<'p>, Error> {
     let moves: Vec<&'p Moving> = plan.moves.iter().filter(|moving| !failed.cover(&moving.to)).collect();
-    let mut mover =
-        Mover { site, lying: NearFolder::new(site.replica), coming: NearFolder::new(site.replica) };
+    let mut mover = Mover::new(site, &moves);
     let mut durable = Durable::new(site.replica, site.durability != Durability::None);
     let mut moved = Moved::default();
     let give_up = |moving: &Moving, moved: &mut Moved| {
@@ -120,8 +119,7 @@ pub(super) fn finish<S: Store, R: Store>(
     late: &[&Moving],
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut mover =
-        Mover { site, lying: NearFolder::new(site.replica), coming: NearFolder::new(site.replica) };
+    let mut mover = Mover::new(site, late);
     for some in late.chunks(TOGETHER) {
         record(some.iter().flat_map(|moving| mover.finish(moving)).collect())?;
     }
@@ -149,9 +147,19 @@ struct Mover<'s, S: Store, R: Store> {
     site: &'s Site<'s, S, R>,
     lying: NearFolder<'s, R>,
     coming: NearFolder<'s, R>,
+    /// Inodes of the replica that get other names.
+    taken_along: HashSet<u64>,
 }
 
-impl<S: Store, R: Store> Mover<'_, S, R> {
+impl<'s, S: Store, R: Store> Mover<'s, S, R> {
+    fn new(site: &'s Site<'s, S, R>, moves: &[&Moving]) -> Self {
+        let (lying, coming) = (NearFolder::new(site.replica), NearFolder::new(site.replica));
+        // Only who keeps what is overwritten asks for them.
+        let kept = moves.iter().filter(|_| site.trash.is_some());
+        let taken_along = kept.map(|moving| moving.replica.fingerprint.inode).collect();
+        Self { site, lying, coming, taken_along }
+    }
+
     /// Gives a file a second, temporary name beside its new one.
     fn pin(&mut self, moving: &Moving) -> Result<TemporaryName, Fault> {
         let (from, into) = (self.lying.of(&moving.from)?, self.coming.of(&moving.to)?);
@@ -218,7 +226,18 @@ impl<S: Store, R: Store> Mover<'_, S, R> {
             let narrow = Desired { mode: Some(interim), ..Desired::default() };
             place.set_metadata(name, &moving.replica, &narrow, &Attributes::default())?;
         }
-        place.relocate(name, &moving.replica, &*into, moving.to.name(), moving.target.as_ref()).map(drop)
+        let kept = match &moving.target {
+            // What another move takes along is not lost.
+            Some(target) if !self.taken_along.contains(&target.fingerprint.inode) => {
+                self.site.keep((&*into, moving.to.name(), target), &moving.to)?
+            }
+            _ => None,
+        };
+        let renamed = place.relocate(name, &moving.replica, &*into, moving.to.name(), moving.target.as_ref());
+        if let (Err(_), Some((trash, kept))) = (&renamed, &kept) {
+            trash.give_back(kept);
+        }
+        renamed.map(drop)
     }
 
     /// Puts the metadata right of what has its new name, and says what is so then.

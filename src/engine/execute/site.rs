@@ -4,7 +4,9 @@ use super::grounds::Grounds;
 use crate::cancel::Cancel;
 use crate::config::file::Durability;
 use crate::engine::content::SMALL;
+use crate::engine::replicate::Means;
 use crate::engine::report::Tally;
+use crate::engine::trash::{Kept, Trash};
 use crate::model::operation::End;
 use crate::model::{EntryPath, Kind, Operation, Problem, Stat, Timestamp};
 use crate::monitor::Monitor;
@@ -56,6 +58,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub grounds: Grounds,
     /// The least size of a large file that found no room: none of that size is tried any more.
     pub no_room_from: AtomicU64,
+    /// Where what is deleted or overwritten goes; `None`: nowhere.
+    pub trash: Option<&'e Trash<R>>,
 }
 
 /// Entries that lost something, for one message a run.
@@ -92,6 +96,22 @@ impl<S: Store, R: Store> Site<'_, S, R> {
             self.no_room_from.fetch_min(operation.bytes(), Ordering::Relaxed);
         }
         End::Full(problem)
+    }
+
+    /// Gives what has the name in `folder`, and is to be overwritten, a second name in the trash, if there is one.
+    pub(super) fn keep(
+        &self,
+        old: (&R::Folder, &[u8], &Stat),
+        path: &EntryPath,
+    ) -> Result<Option<(&Trash<R>, Kept)>, Fault> {
+        let Some(trash) = self.trash else { return Ok(None) };
+        Ok(trash.keep(&self.means(), old, path)?.map(|kept| (trash, kept)))
+    }
+
+    /// What making an entry again takes.
+    pub(super) fn means(&self) -> Means<'_> {
+        let Self { rights, chunk_bytes, clones, cancel, .. } = self;
+        Means { rights, chunk_bytes: *chunk_bytes, clones, cancel }
     }
 
     /// Whether no operation of this size has met a lack of room yet.

@@ -70,7 +70,7 @@ impl Scan<'_> {
         };
         let examiner = Examiner { reading, rules: self.rules, anew: self.anew, rows: fresh.is_some() };
         let threads = self.job.settings.workers;
-        let workers = Workers::new(threads)?;
+        let workers = Workers::of(&self.job.settings, self.cancel)?;
         let result = std::thread::scope(|scope| {
             let source = observe::walk(scope, Side::Source, Some(source), threads, self.cancel)?;
             let replica = observe::walk(scope, Side::Replica, Some(replica), threads, self.cancel)?;
