@@ -161,7 +161,7 @@ fn an_unknown_key_names_file_line_and_nearest_key() {
             "interval = 5\n[[job]]\nname = \"a\"\nreplicas = \"b\"\n",
             ["config.toml", "line 4", "`replicas`", "`replica`"],
         ),
-        ("[trash]\nenabled = true\n", ["config.toml", "line 1", "`trash`", "unknown"]),
+        ("[trash]\nenable = true\n", ["config.toml", "line 2", "`enable`", "`enabled`"]),
         ("[preserve]\nxattr = true\n", ["config.toml", "line 2", "`xattr`", "`xattrs`"]),
         ("[[job]]\n[job.preserve]\nowners = true\n", ["config.toml", "line 3", "`owners`", "`owner`"]),
     ] {

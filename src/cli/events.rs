@@ -88,6 +88,7 @@ pub fn rebuilt_fields(object: &mut Map<String, Value>, report: &Rebuilt) {
     object.insert("entries".to_owned(), json!(report.entries()));
     object.insert("bytes".to_owned(), json!(report.bytes));
     object.insert("sound".to_owned(), json!(report.counts.sound));
+    object.insert("earlier".to_owned(), json!(report.counts.earlier));
     object.insert("drift".to_owned(), json!(report.counts.drift));
     object.insert("damaged".to_owned(), json!(report.counts.damaged));
     object.insert("problems".to_owned(), json!(report.problems.len()));
@@ -202,8 +203,15 @@ pub fn rebuilt_text(report: &Rebuilt) -> String {
         // Writing to a String cannot fail.
         let _ = write!(text, ", {} not seen", counts.unseen);
     }
-    let untouched = report.interrupted || report.report_only;
-    let manifest = if untouched { "; the manifest is as it was" } else { "" };
+    if counts.earlier > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", {} verified before", counts.earlier);
+    }
+    let manifest = match (report.report_only, report.interrupted) {
+        (true, _) => "; the manifest is as it was",
+        (false, true) => "; rebuild-index goes on from here",
+        (false, false) => "",
+    };
     let _ = write!(text, "{manifest}; {:.2} s", report.elapsed.as_secs_f64());
     text
 }

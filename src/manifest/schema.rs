@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
@@ -17,6 +17,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/0006_moves.sql"),
     include_str!("../../migrations/0007_totals.sql"),
     include_str!("../../migrations/0008_trash_and_journal.sql"),
+    include_str!("../../migrations/0009_verification.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.
@@ -36,6 +37,9 @@ pub(super) const TOTALS: i64 = 7;
 
 /// The first schema that counts what is in the trash and has a journal of operations.
 pub(super) const JOURNAL: i64 = 8;
+
+/// The first schema that remembers damage and rebuilds that were not finished.
+pub(super) const VERIFICATION: i64 = 9;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;

@@ -75,7 +75,7 @@ impl Manifest {
 fn path(change: &Change) -> &EntryPath {
     match change {
         Change::Put(record) => &record.path,
-        Change::Forget(path) => path,
+        Change::Forget(path) | Change::Verified(path, _) => path,
     }
 }
 
@@ -87,6 +87,8 @@ pub(super) fn write(
 ) -> Result<(), ManifestError> {
     let failed = || sqlite("write to", file);
     let mut forget = connection.prepare_cached("DELETE FROM entries WHERE path = ?1").map_err(failed())?;
+    let mut verify =
+        connection.prepare_cached("UPDATE entries SET hashed = ?2 WHERE path = ?1").map_err(failed())?;
     let mut one = connection.prepare_cached(&insert(1)).map_err(failed())?;
     let mut group = connection.prepare_cached(&insert(GROUP)).map_err(failed())?;
     let mut puts: Vec<Record> = Vec::with_capacity(GROUP);
@@ -104,6 +106,11 @@ pub(super) fn write(
                 put_each(&mut one, &puts).map_err(failed())?;
                 puts.clear();
                 forget.execute([path.as_bytes()]).map_err(failed())?;
+            }
+            Change::Verified(path, when) => {
+                put_each(&mut one, &puts).map_err(failed())?;
+                puts.clear();
+                verify.execute(rusqlite::params![path.as_bytes(), when.seconds]).map_err(failed())?;
             }
         }
     }

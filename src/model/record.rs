@@ -44,6 +44,8 @@ impl Record {
 pub enum Change {
     /// This is now true.
     Put(Record),
+    /// Its content was read again at this moment and is what the row says, which else stays as it is.
+    Verified(EntryPath, Timestamp),
     /// Nothing is there any more, on either side.
     Forget(EntryPath),
 }

@@ -10,13 +10,13 @@ use crate::engine::job::{Job, Trees};
 use crate::engine::observe;
 use crate::engine::workers::{Window, Workers};
 use crate::error::Error;
-use crate::manifest::{Fresh, Rows};
-use crate::model::{Attributes, Change, Difference, Kind, Record, Seen, Side, Verdict};
+use crate::manifest::{Manifest, Rows};
+use crate::model::{Attributes, Change, Difference, Kind, Record, Seen, Side, Timestamp, Verdict};
 use crate::monitor::{Amount, Monitor, Phase};
-use crate::plan::decide::Rules;
+use crate::plan::decide::{Rules, unchanged};
 use crate::plan::join::{Join, Joined};
 use crate::plan::shield::Shields;
-use crate::plan::verdict::Case;
+use crate::plan::verdict::{Case, Sides};
 use crate::plan::visible::Sight;
 use crate::store::local::LocalStore;
 use crate::store::{Fault, Folder, Store};
@@ -27,9 +27,6 @@ use std::time::Duration;
 /// hash, little enough to be in the processor's cache still when they are hashed.
 const FILES_TOGETHER: usize = 256;
 const BYTES_TOGETHER: u64 = 2 << 20;
-
-/// Rows written in one go.
-const ROWS_TOGETHER: usize = 1024;
 
 /// How often a person hears how far it is.
 const NEWS: Duration = Duration::from_millis(200);
@@ -42,16 +39,18 @@ pub(super) struct Scan<'e> {
     pub(super) options: Options,
     /// The manifest knows nothing.
     pub(super) anew: bool,
+    /// What was verified since then is not read again: a rebuild goes on where it was interrupted.
+    pub(super) since: Option<Timestamp>,
     pub(super) cancel: &'e Cancel,
 }
 
 impl Scan<'_> {
-    /// Walks, joins with `rows`, reads and judges all there is; the rows for the new manifest go
-    /// to `fresh`. On the way, `expected` is how much that will be.
+    /// Walks, joins with `rows`, reads and judges all there is; what changes in the rows goes
+    /// to `manifest`. On the way, `expected` is how much that will be.
     pub(super) fn carry_out(
         &self,
         rows: Option<Rows<'_>>,
-        fresh: Option<&Fresh>,
+        manifest: Option<&Manifest>,
         expected: Option<Amount>,
         report: &mut Rebuilt,
         monitor: &dyn Monitor,
@@ -68,7 +67,7 @@ impl Scan<'_> {
             cancel: self.cancel,
             bytes: &bytes,
         };
-        let examiner = Examiner { reading, rules: self.rules, anew: self.anew, rows: fresh.is_some() };
+        let examiner = Examiner { reading, rules: self.rules, anew: self.anew, rows: manifest.is_some() };
         let threads = self.job.settings.workers;
         let workers = Workers::of(&self.job.settings, self.cancel)?;
         let result = std::thread::scope(|scope| {
@@ -81,14 +80,14 @@ impl Scan<'_> {
                 let large = Deck::new(window.workers(), Most::ANY);
                 let mut inquest = Inquest {
                     examiner: &examiner,
-                    fresh,
+                    manifest,
+                    since: self.since,
                     window,
                     report,
                     monitor,
                     shields: Shields::default(),
                     small: Batch::default(),
                     large,
-                    rows: Vec::new(),
                     told_bytes: 0,
                 };
                 for joined in join {
@@ -131,10 +130,31 @@ impl Examiner<'_> {
             judged.findings.extend(case.finding(verdict));
             if self.rows {
                 let row = case.row_for(verdict).map(|row| self.vouched_for(joined, row));
-                judged.rows.extend(row.map(Change::Put));
+                judged.rows.extend(self.change(joined, row));
             }
         }
         judged
+    }
+
+    /// What becomes of the row of a path.
+    fn change(&self, joined: &Joined, now: Option<Record>) -> Option<Change> {
+        let Some(mut now) = now else {
+            return joined.row.as_ref().map(|row| Change::Forget(row.path.clone()));
+        };
+        let Some(before) = &joined.row else { return Some(Change::Put(now)) };
+        if self.reading.sides != Sides::Both && now.digest == before.digest {
+            // Verified is what was read on both sides.
+            now.hashed = before.hashed;
+        }
+        let hashed = std::mem::replace(&mut now.hashed, before.hashed);
+        if now != *before {
+            now.hashed = hashed;
+            return Some(Change::Put(now));
+        }
+        let seconds = |when: Option<Timestamp>| when.map(|when| when.seconds);
+        hashed
+            .filter(|_| seconds(hashed) != seconds(before.hashed))
+            .map(|when| Change::Verified(now.path, when))
     }
 
     /// A row vouches for attributes and names too. Where no earlier row did for the same figures, the
@@ -185,14 +205,14 @@ struct Batch {
 /// Hands out batches while the join goes on, and folds what comes back. The one who writes.
 struct Inquest<'i, 'w, 'scope> {
     examiner: &'scope Examiner<'scope>,
-    fresh: Option<&'i Fresh>,
+    manifest: Option<&'i Manifest>,
+    since: Option<Timestamp>,
     window: &'i mut Window<'w, 'scope, Judged>,
     report: &'i mut Rebuilt,
     monitor: &'i dyn Monitor,
     shields: Shields,
     small: Batch,
     large: Deck<Joined>,
-    rows: Vec<Change>,
     told_bytes: u64,
 }
 
@@ -200,7 +220,7 @@ impl Inquest<'_, '_, '_> {
     fn feed(&mut self, joined: Joined) -> Result<(), Error> {
         if let Some(Seen::Excluded) = &joined.replica {
             // No part of the mirror; a row that it has is of an earlier filter, and is not kept.
-            return Ok(());
+            return self.keep(joined.row.map(|row| Change::Forget(row.path)).into_iter().collect());
         }
         self.count(&joined);
         let shielded = self.shields.cover(&joined.path);
@@ -208,7 +228,8 @@ impl Inquest<'_, '_, '_> {
         if shielded {
             // Not seen is not gone: what was known of it stays known.
             self.report.counts.unseen += 1;
-            self.keep(joined.row.map(Change::Put))?;
+        } else if self.since.is_some_and(|since| is_verified(&joined, since, self.examiner.rules)) {
+            self.report.counts.earlier += 1;
         } else if is_large(&joined) {
             for hand in self.large.add(file_bytes(&joined), joined) {
                 self.submit(hand)?;
@@ -284,17 +305,8 @@ impl Inquest<'_, '_, '_> {
         self.keep(rows)
     }
 
-    fn keep(&mut self, rows: impl IntoIterator<Item = Change>) -> Result<(), Error> {
-        self.rows.extend(rows);
-        if self.rows.len() >= ROWS_TOGETHER { self.write() } else { Ok(()) }
-    }
-
-    fn write(&mut self) -> Result<(), Error> {
-        let rows = std::mem::take(&mut self.rows);
-        match self.fresh {
-            Some(fresh) if !rows.is_empty() => Ok(fresh.add(rows)?),
-            _ => Ok(()),
-        }
+    fn keep(&mut self, rows: Vec<Change>) -> Result<(), Error> {
+        self.manifest.map_or(Ok(()), |manifest| Ok(manifest.apply_soon(rows)?))
     }
 
     fn finish(mut self) -> Result<(), Error> {
@@ -308,8 +320,21 @@ impl Inquest<'_, '_, '_> {
         if self.examiner.reading.cancel.requested() {
             return Err(Error::Interrupted);
         }
-        self.write()
+        self.manifest.map_or(Ok(()), |manifest| Ok(manifest.apply(Vec::new())?))
     }
+}
+
+/// Whether the contents of both sides were read since then, and nobody touched either.
+fn is_verified(joined: &Joined, since: Timestamp, rules: &Rules) -> bool {
+    let (Some(row), Some(Seen::Present(source)), Some(Seen::Present(replica))) =
+        (&joined.row, &joined.source, &joined.replica)
+    else {
+        return false;
+    };
+    row.hashed.is_some_and(|hashed| hashed.seconds >= since.seconds)
+        && !row.racy
+        && unchanged(&source.fingerprint, &row.source, rules)
+        && unchanged(&replica.fingerprint, &row.replica, rules)
 }
 
 /// Bytes of both sides of an entry.

@@ -1,9 +1,10 @@
 //! Everything read again: what is sound, what has drifted, what is damaged, and a fresh manifest.
 //!
 //! The way of the data: *scan both trees → join with the manifest → read and hash every content in
-//! batches → a verdict for each path → rows beside the old ones → put in place in one transaction*.
-//! Memory holds batches and findings, never the tree. Until the last step the old manifest is in
-//! force; a rebuild that is stopped or fails leaves it as it was.
+//! batches → a verdict for each path → what changed in its row → commit*.
+//! Memory holds batches and findings, never the tree. Each row is true for itself, so rows are written as they
+//! come; a rebuild that is stopped, fails or is killed leaves those that were verified marked with the moment, and the
+//! next one does not read them again.
 
 mod inquest;
 mod read;
@@ -18,12 +19,12 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
-use crate::manifest::{Bounds, Fresh, ManifestError, Reader, RunKind, RunRow};
-use crate::model::RootMounts;
+use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunKind, RunRow, Unfinished};
+use crate::model::{RootMounts, Timestamp};
 use crate::monitor::{Amount, Monitor};
 use crate::plan::verdict::Sides;
 use inquest::Scan;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is asked of a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ fn look(
     };
     let rows = reader.as_ref().map(|reader| reader.rows(Bounds::All));
     let rules = job.rules(&trees.source, began);
-    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, cancel };
+    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since: None, cancel };
     let mut report = Rebuilt { report_only: true, ..Rebuilt::default() };
     let outcome = scan.carry_out(rows, None, expected_bytes(&runs, options.sides), &mut report, monitor);
     report.elapsed = started.elapsed();
@@ -126,31 +127,21 @@ fn renew(
     gates::expect(job, &recorded, &anchors.source, Some(&anchors.replica))?;
     gates::record(anchors, &recorded, false, &manifest, monitor)?;
     trees.source.recall_mounts(manifest.source_mounts()?);
-    let anew = !manifest.knows_entries()?;
+    let (anew, since) = begin(&manifest, options, began, monitor)?;
     let rules = job.rules(&trees.source, began);
     if anew {
         manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     }
     let runs = manifest.runs(RUNS_ASKED)?;
-    let fresh = Fresh::create(&manifest)?;
     let run = manifest.begin_run(RunKind::Rebuild, began)?;
     monitor.begun(run);
-    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, cancel };
+    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since, cancel };
     let mut report = Rebuilt { run: Some(run), ..Rebuilt::default() };
     let rows = Some(manifest.rows(Bounds::All));
-    let outcome =
-        scan.carry_out(rows, Some(&fresh), expected_bytes(&runs, options.sides), &mut report, monitor);
-    let outcome = match outcome {
-        Ok(()) => anchors
-            .recheck()
-            .map_err(Error::from)
-            .and_then(|()| manifest.replace_entries(fresh).map_err(Error::from)),
-        Err(error) => {
-            // What stopped it says more than that the unfinished rows could not be removed.
-            let _ = fresh.discard();
-            Err(error)
-        }
-    };
+    let outcome = scan
+        .carry_out(rows, Some(&manifest), expected_bytes(&runs, options.sides), &mut report, monitor)
+        .and_then(|()| Ok(anchors.recheck()?))
+        .and_then(|()| Ok(manifest.note_rebuild(None)?));
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let mut figures = report.figures();
@@ -168,6 +159,34 @@ fn renew(
         Err(error) => Err(error),
     }
 }
+
+/// Notes that a rebuild begins. Whether the manifest knew nothing then; since when what was verified is not read
+/// again.
+fn begin(
+    manifest: &Manifest,
+    options: Options,
+    began: Timestamp,
+    monitor: &dyn Monitor,
+) -> Result<(bool, Option<Timestamp>), Error> {
+    let anew = !manifest.knows_entries()?;
+    if options.sides != Sides::Both {
+        return Ok((anew, None));
+    }
+    if let Some(unfinished) = manifest.unfinished_rebuild()?
+        && began.seconds.abs_diff(unfinished.began.seconds) < WORTH_GOING_ON.as_secs()
+    {
+        monitor.note(&format!(
+            "goes on with the rebuild that began {} and was not finished: what was verified since is not read again",
+            clock::readable(unfinished.began)
+        ));
+        return Ok((anew || unfinished.anew, Some(unfinished.began)));
+    }
+    manifest.note_rebuild(Some(Unfinished { began, anew }))?;
+    Ok((anew, None))
+}
+
+/// A rebuild that was interrupted longer ago than this begins from the start.
+const WORTH_GOING_ON: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// So many runs are asked for how much there is to read.
 const RUNS_ASKED: u32 = 10;

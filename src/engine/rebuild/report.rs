@@ -22,6 +22,8 @@ pub struct Counts {
     pub source_bytes: u64,
     /// Below something that could not be looked at.
     pub unseen: u64,
+    /// Verified before the rebuild was interrupted that this one goes on with.
+    pub earlier: u64,
 }
 
 impl Counts {
@@ -45,6 +47,7 @@ impl Counts {
         self.source_entries += other.source_entries;
         self.source_bytes += other.source_bytes;
         self.unseen += other.unseen;
+        self.earlier += other.earlier;
     }
 }
 
@@ -61,7 +64,7 @@ pub struct Rebuilt {
     pub bytes: u64,
     /// What could not be looked at or read.
     pub problems: Vec<Problem>,
-    /// Whether it was told to stop before it was through; the old manifest is in force then.
+    /// Whether it was told to stop before it was through; the next one goes on from there.
     pub interrupted: bool,
     /// How long it took.
     pub elapsed: Duration,
@@ -73,7 +76,7 @@ pub(super) struct Judged {
     pub(super) counts: Counts,
     pub(super) findings: Vec<Finding>,
     pub(super) problems: Vec<Problem>,
-    /// For the fresh manifest.
+    /// For the manifest.
     pub(super) rows: Vec<Change>,
 }
 
@@ -103,7 +106,7 @@ impl Rebuilt {
 
     /// Entries that were judged.
     pub fn entries(&self) -> u64 {
-        self.counts.sound + self.counts.drift + self.counts.damaged
+        self.counts.sound + self.counts.earlier + self.counts.drift + self.counts.damaged
     }
 
     /// Bytes read in a second.
@@ -120,7 +123,7 @@ impl Rebuilt {
             exit_code: self.exit_code().number(),
             entries: self.counts.source_entries,
             entry_bytes: self.counts.source_bytes,
-            adopted: self.counts.sound,
+            adopted: self.counts.sound + self.counts.earlier,
             problems: self.problems.len() as u64,
             message: (damaged + drift > 0).then(|| format!("{damaged} damaged, {drift} drift")),
             ..RunFigures::default()
