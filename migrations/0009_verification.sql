@@ -9,7 +9,7 @@ CREATE TABLE rebuild (
 -- figures are those of the entry's row when it was found; where these move, it is settled one way or the other.
 CREATE TABLE damage (
     path          BLOB    NOT NULL PRIMARY KEY,
-    side          TEXT    NOT NULL,         -- source, replica, both, either
+    side          TEXT    NOT NULL,         -- source, replica, both, unknown
     detail        TEXT    NOT NULL,         -- in words, for people
     found         INTEGER NOT NULL,         -- nanoseconds since 1970
     ctime         INTEGER NOT NULL,         -- of the source, as in entries
@@ -18,3 +18,11 @@ CREATE TABLE damage (
     replica_inode INTEGER NOT NULL,
     md5           BLOB
 ) STRICT, WITHOUT ROWID;
+
+-- How much was verified when, as of the last run: by the day since 1970; day 0 is what was adopted by its metadata
+-- and never read.
+CREATE TABLE coverage (
+    day   INTEGER PRIMARY KEY,
+    files INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT;

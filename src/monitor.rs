@@ -18,6 +18,8 @@ pub enum Phase {
     Folders,
     /// Reading everything again.
     Rebuild,
+    /// Reading a part of it again, along with a run.
+    Verify,
 }
 
 impl Phase {
@@ -30,6 +32,7 @@ impl Phase {
             Phase::Delete => "deleting",
             Phase::Folders => "folders",
             Phase::Rebuild => "reading",
+            Phase::Verify => "verifying",
         }
     }
 }

@@ -52,6 +52,14 @@ pub fn apply(settings: &DaemonSettings, before: &Inherited) -> Vec<String> {
     refused
 }
 
+/// Has the calling thread step back behind all others, at the processor and at the disks, for good. It works as well
+/// where that is not allowed, only not as considerately.
+pub fn step_back() {
+    const LAST: i32 = 19;
+    let _ = setpriority_process(None, LAST);
+    let _ = set_io(number(IoPriority::Idle));
+}
+
 fn number(priority: IoPriority) -> libc::c_long {
     match priority {
         IoPriority::Idle => IDLE << CLASS_SHIFT,

@@ -1,6 +1,7 @@
 //! The command line: names and meanings are a contract (see DESIGN.md).
 
 use crate::config::units::{parse_duration, parse_max_delete, parse_size};
+use crate::config::verification::parse_share;
 use crate::plan::gate::MaxDelete;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -36,7 +37,9 @@ pub enum Command {
     /// Let the deletes that are held go ahead on the next run, as far as they still fit; works beside a
     /// running daemon
     Approve(ApproveOptions),
-    /// Bring back from the trash what a run deleted or overwrote, and list the versions there are
+    /// Declare what the source has of a file now to be right, where it was found damaged; works beside a running daemon
+    Accept(AcceptOptions),
+    /// Bring back what a run deleted or overwrote (from the trash), or the replica's copy of what is damaged
     Restore(RestoreOptions),
     /// Print what completes this program's command line in a shell
     Completions {
@@ -99,7 +102,8 @@ pub struct StatusOptions {
     /// With --log: only what was done in so long
     #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "log")]
     pub since: Option<Duration>,
-    /// How to show it; md5sum lists the files so that `md5sum -c` takes it [default: table]
+    /// How to show it; md5sum lists the files so that `md5sum -c` takes it, csv all entries for a spreadsheet
+    /// [default: table]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
 }
@@ -113,6 +117,8 @@ pub enum Format {
     Json,
     /// As md5sum writes it and takes it with -c.
     Md5sum,
+    /// Comma-separated values, with a line of names first (RFC 4180).
+    Csv,
 }
 
 /// Options of `rebuild-index`.
@@ -128,6 +134,22 @@ pub struct RebuildOptions {
     /// as every run); the source is never written to
     #[arg(long, conflicts_with_all = ["report_only", "source_only", "replica_only"])]
     pub heal: bool,
+    /// Take this list, as md5sum writes it, for what the files should hold, instead of the manifest
+    #[arg(long, value_name = "SUMS", conflicts_with_all = ["limit", "share", "older_than", "source_only", "replica_only"])]
+    pub from: Option<PathBuf>,
+    /// Have SQLite look over the whole manifest first (its `PRAGMA integrity_check`); a damaged one is set aside, and made anew
+    /// from both trees
+    #[arg(long)]
+    pub integrity_check: bool,
+    /// Read only so much of the tree (4096, 64KiB, 100GiB: bytes of the source), what was verified longest ago first
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "share")]
+    pub limit: Option<u64>,
+    /// Read only such a share of the tree (5%), what was verified longest ago first
+    #[arg(long, value_name = "N%", value_parser = parse_share)]
+    pub share: Option<f64>,
+    /// Read only what was verified longer ago than that: 30d
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    pub older_than: Option<Duration>,
     /// Read only the source; the replica is taken to be sound where its metadata did not change
     #[arg(long, conflicts_with = "replica_only")]
     pub source_only: bool,
@@ -164,6 +186,20 @@ pub struct RestoreOptions {
     /// Only list the versions
     #[arg(long, conflicts_with_all = ["at", "to"])]
     pub list: bool,
+    /// Take the copy that the replica has instead of a version from the trash; in the source it takes the place of a file
+    /// only where that did not change, and the copy is what the manifest knows
+    #[arg(long, conflicts_with_all = ["at", "list"])]
+    pub from_replica: bool,
+}
+
+/// Options of `accept`.
+#[derive(Clone, Debug, Args)]
+pub struct AcceptOptions {
+    /// The files: paths under the roots, or in one of them
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub job: JobOptions,
 }
 
 /// Options that every subcommand has.

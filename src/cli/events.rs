@@ -91,6 +91,7 @@ pub fn rebuilt_fields(object: &mut Map<String, Value>, report: &Rebuilt) {
     object.insert("earlier".to_owned(), json!(report.counts.earlier));
     object.insert("drift".to_owned(), json!(report.counts.drift));
     object.insert("damaged".to_owned(), json!(report.counts.damaged));
+    object.insert("alike".to_owned(), json!(report.counts.alike));
     object.insert("problems".to_owned(), json!(report.problems.len()));
     object.insert("unseen".to_owned(), json!(report.counts.unseen));
     object.insert("report_only".to_owned(), json!(report.report_only));
@@ -111,6 +112,8 @@ pub fn summary_fields(object: &mut Map<String, Value>, report: &Report) {
     object.insert("seconds".to_owned(), json!(report.elapsed.as_secs_f64()));
     object.insert("entries".to_owned(), json!(figures.entries));
     object.insert("confirmed".to_owned(), json!(figures.adopted));
+    object.insert("verified".to_owned(), json!(report.verified.entries()));
+    object.insert("verified_bytes".to_owned(), json!(report.verified.bytes));
 }
 
 /// The fields of a run that failed, or could not begin: those that every summary has. What was done before it
@@ -161,6 +164,7 @@ pub fn summary_text(report: &Report) -> String {
         (figures.mended, "metadata"),
         (figures.deleted, "deleted"),
         (figures.adopted, "confirmed"),
+        (report.verified.entries(), "verified"),
         (figures.held, "deletes held"),
         (figures.problems, "problems"),
     ] {
@@ -199,6 +203,10 @@ pub fn rebuilt_text(report: &Rebuilt) -> String {
         counts.damaged,
         report.problems.len(),
     );
+    if counts.alike > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", {} changed alike on both sides", counts.alike);
+    }
     if counts.unseen > 0 {
         // Writing to a String cannot fail.
         let _ = write!(text, ", {} not seen", counts.unseen);

@@ -1,9 +1,11 @@
 //! Floor 4: the shell around the engine. Knows clap, indicatif and log4rs; nothing below does.
 
+mod accept;
 mod after;
 mod approve;
 mod args;
 mod check;
+mod csv_lines;
 mod daemon;
 mod environment;
 mod events;
@@ -19,6 +21,7 @@ mod progress;
 mod rebuild;
 mod reload;
 mod restore;
+mod restore_copy;
 mod rolling;
 mod roster;
 mod service;
@@ -26,6 +29,7 @@ mod shell;
 mod status;
 mod status_lines;
 mod sync;
+mod verification_lines;
 mod vitals;
 mod watch;
 
@@ -75,6 +79,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Error> {
         Some(Command::Status(options)) => status::run(&options),
         Some(Command::RebuildIndex(options)) => rebuild::run(options),
         Some(Command::Approve(options)) => approve::run(options),
+        Some(Command::Accept(options)) => accept::run(options),
         Some(Command::Restore(options)) => restore::run(options),
         Some(Command::Completions { shell }) => Ok(output::settle(manuals::completions(shell))),
         Some(Command::Man) => Ok(output::settle(manuals::man())),

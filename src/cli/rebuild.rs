@@ -8,16 +8,20 @@ use super::watch::{Diagnostics, Json, Logged, Together};
 use super::{environment, events, logging, output};
 use crate::cancel::Cancel;
 use crate::config::ConfigError;
+use crate::config::units::{parse_duration, parse_size};
+use crate::config::verification::{Portion, parse_share};
 use crate::engine::job::Job;
-use crate::engine::rebuild::{Options, Rebuilt, rebuild};
+use crate::engine::rebuild::{Options, Part, Rebuilt, rebuild};
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
 use crate::model::Finding;
+use crate::model::sums::{Sums, parse_sums};
 use crate::monitor::Monitor;
 use crate::plan::verdict::Sides;
 use crate::signals;
 use serde_json::Value;
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -41,7 +45,18 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
             "--heal reads both sides and writes: it goes with neither --report-only nor a single side";
         return Err(ConfigError::Invalid(message.to_owned()).into());
     }
+    let part = part(&options)?;
+    let sums = sums(environment::folder(options.from.clone(), "FROM").as_deref())?;
+    if sums.is_some() && (part.is_some() || sides != Sides::Both) {
+        let message = "--from is about all files and both sides: it goes with no part of them";
+        return Err(ConfigError::Invalid(message.to_owned()).into());
+    }
+    let integrity = environment::switch(options.integrity_check, "INTEGRITY_CHECK")?;
     let request = sync::request(options.job)?;
+    if sums.is_some() && request.jobs.len() > 1 {
+        let message = "a list of sums is about one mirror; add --job NAME, or --source and --replica";
+        return Err(ConfigError::Invalid(message.to_owned()).into());
+    }
     let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
     check_apart(&request, &jobs)?;
     let cancel = Arc::new(Cancel::new());
@@ -53,18 +68,52 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
     let mut code = ExitCode::Ok;
     for (job, lock) in jobs.iter().zip(&locks) {
         if !cancel.requested() {
-            code = code.worst(run_one(&request, job, lock, Options { sides, report_only }, heal, &cancel));
+            let what = Options { sides, report_only, part, integrity };
+            code = code.worst(run_one(&request, job, lock, (what, sums.as_ref(), heal), &cancel));
         }
     }
     Ok(if cancel.requested() { code.worst(ExitCode::Interrupted) } else { code })
+}
+
+/// The list of sums that is to be the witness.
+fn sums(file: Option<&Path>) -> Result<Option<Sums>, Error> {
+    let Some(file) = file else { return Ok(None) };
+    let wrong = |cause: String| {
+        ConfigError::Invalid(format!("cannot take {} for a list of sums: {cause}", file.display()))
+    };
+    let text = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let sums = parse_sums(&text).map_err(|line| wrong(format!("line {line} is not as md5sum writes it")))?;
+    if sums.is_empty() {
+        return Err(wrong("it is empty".to_owned()).into());
+    }
+    Ok(Some(sums))
+}
+
+/// The part of the tree that is asked for; `None`: all of it.
+fn part(options: &RebuildOptions) -> Result<Option<Part>, Error> {
+    let limit = environment::parsed(options.limit, "LIMIT", parse_size)?;
+    let share = environment::parsed(options.share, "SHARE", parse_share)?;
+    let older_than = environment::parsed(options.older_than, "OLDER_THAN", parse_duration)?;
+    let limit = match (limit, share) {
+        (None, None) => Portion::Off,
+        (Some(0), _) => {
+            return Err(ConfigError::Invalid("--limit 0 leaves nothing to read".to_owned()).into());
+        }
+        (Some(bytes), None) => Portion::Bytes(bytes),
+        (None, Some(share)) => Portion::Share(share),
+        (Some(_), Some(_)) => {
+            return Err(ConfigError::Invalid("--limit and --share exclude each other".to_owned()).into());
+        }
+    };
+    let asked = limit != Portion::Off || older_than.is_some();
+    Ok(asked.then_some(Part { limit, older_than }))
 }
 
 fn run_one(
     request: &Request,
     job: &Job,
     lock: &RunLock,
-    what: Options,
-    heal: bool,
+    (what, sums, heal): (Options, Option<&Sums>, bool),
     cancel: &Arc<Cancel>,
 ) -> ExitCode {
     let options = &request.options;
@@ -91,7 +140,7 @@ fn run_one(
             monitors.push(&bar);
         }
     }
-    let result = rebuild(job, lock, what, cancel, &Together(monitors));
+    let result = rebuild(job, lock, what, sums, cancel, &Together(monitors));
     bar.clear();
     match result {
         Ok(report) => {

@@ -2,7 +2,7 @@
 
 use super::args::RestoreOptions;
 use super::events::{self, size_text};
-use super::{environment, output, status};
+use super::{environment, output, restore_copy, status};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::config::{ConfigError, paths};
@@ -30,6 +30,7 @@ pub fn run(options: RestoreOptions) -> Result<ExitCode, Error> {
         job: environment::overlay(options.job)?,
         at: environment::parsed(options.at, "AT", |text| Ok(text.to_owned()))?,
         to: environment::folder(options.to, "TO"),
+        from_replica: environment::switch(options.from_replica, "FROM_REPLICA")?,
         ..options
     };
     let request = status::subjects(&options.job)?;
@@ -45,6 +46,9 @@ pub fn run(options: RestoreOptions) -> Result<ExitCode, Error> {
     if path.is_root() {
         let message = "the root itself is never in the trash; name a file or folder in it";
         return Err(ConfigError::Invalid(message.to_owned()).into());
+    }
+    if options.from_replica {
+        return restore_copy::run(&job, &path, &options, &cancel);
     }
     let replica = job.find_replica()?;
     let Some(trash) = trash::Opened::open(&job, &replica, false)? else {
@@ -79,7 +83,15 @@ pub fn run(options: RestoreOptions) -> Result<ExitCode, Error> {
         replace: false,
     };
     let restored = restore(&job, &errand, &cancel)?;
-    Ok(tell(&job, &path, version, &place, &restored, &options))
+    Ok(tell(&job, &path, &Origin::Trash(version), &place, &restored, &options))
+}
+
+/// Where it comes from.
+pub enum Origin<'v> {
+    /// A version in the trash.
+    Trash(&'v Version),
+    /// The replica's copy.
+    Replica,
 }
 
 fn nothing(path: &EntryPath, why: &str) -> ExitCode {
@@ -132,7 +144,7 @@ fn choose<'v>(versions: &'v [Version], at: Option<&str>) -> Result<Option<&'v Ve
 }
 
 /// The folder to put things into.
-fn destination(job: &Job, to: Option<&Path>) -> Result<(LocalStore, PathBuf), Error> {
+pub fn destination(job: &Job, to: Option<&Path>) -> Result<(LocalStore, PathBuf), Error> {
     let (root, place) = match to {
         None => (roots::open_source(&job.paths)?, job.paths.source.clone()),
         Some(dir) => {
@@ -159,10 +171,11 @@ fn destination(job: &Job, to: Option<&Path>) -> Result<(LocalStore, PathBuf), Er
     Ok((store, place))
 }
 
-fn tell(
+/// Says what was brought back.
+pub fn tell(
     job: &Job,
     path: &EntryPath,
-    version: &Version,
+    origin: &Origin<'_>,
     place: &Path,
     restored: &Restored,
     options: &RestoreOptions,
@@ -177,8 +190,10 @@ fn tell(
     if options.job.json {
         let mut object = events::event("restore", &job.label(), None);
         events::add_path(&mut object, path);
-        object.insert("version".to_owned(), json!(version.name));
-        object.insert("until".to_owned(), json!(clock::rfc3339(version.at)));
+        if let Origin::Trash(version) = origin {
+            object.insert("version".to_owned(), json!(version.name));
+            object.insert("until".to_owned(), json!(clock::rfc3339(version.at)));
+        }
         object.insert("to".to_owned(), json!(target.to_string_lossy()));
         object.insert("entries".to_owned(), json!(restored.entries));
         object.insert("bytes".to_owned(), json!(restored.bytes));
@@ -186,11 +201,13 @@ fn tell(
         output::print(Value::Object(object));
     } else if !options.job.quiet && !nothing {
         output::print(format_args!(
-            "restored {} (entries: {}; {}) as it was until {} to {}",
-            path,
+            "restored {path} (entries: {}; {}) {} to {}",
             restored.entries,
             size_text(restored.bytes),
-            clock::readable(version.at),
+            match origin {
+                Origin::Trash(version) => format!("as it was until {}", clock::readable(version.at)),
+                Origin::Replica => "as the replica has it".to_owned(),
+            },
             escaped(target.as_os_str().as_bytes())
         ));
     }

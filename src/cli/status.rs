@@ -3,7 +3,7 @@
 use super::args::{Format, JobOptions, StatusOptions};
 use super::status_lines;
 use super::sync::{self, Request, request};
-use super::{check, environment, events, jobs_table, journal, output};
+use super::{check, csv_lines, environment, events, jobs_table, journal, output};
 use crate::cancel::Cancel;
 use crate::config::daemon::daemon_settings;
 use crate::config::settings::{self, Overrides, Settings};
@@ -33,13 +33,14 @@ fn show(options: &StatusOptions) -> Result<ExitCode, Error> {
     let format = options.format.unwrap_or(if options.job.json { Format::Json } else { Format::Table });
     let request = subjects(&options.job)?;
     if options.check {
-        if format == Format::Md5sum {
-            return Err(ConfigError::Invalid("--check has no list for md5sum".to_owned()).into());
+        if is_list(format) {
+            return Err(ConfigError::Invalid("--check has no list for md5sum or csv".to_owned()).into());
         }
         return Ok(check::check(&request.jobs, options.max_age, format == Format::Json));
     }
-    if format == Format::Md5sum && request.jobs.len() > 1 {
-        let message = "md5sum takes the list of one mirror only; add --job NAME, or --source and --replica";
+    if is_list(format) && request.jobs.len() > 1 {
+        let message =
+            "a list for md5sum or csv is of one mirror only; add --job NAME, or --source and --replica";
         return Err(ConfigError::Invalid(message.to_owned()).into());
     }
     if let [settings] = &request.jobs[..] {
@@ -79,18 +80,23 @@ fn show_one(
     }
     let job = &Job::locate(settings.clone())?;
     if options.log {
-        if format == Format::Md5sum {
-            return Err(ConfigError::Invalid("--log has no list for md5sum".to_owned()).into());
+        if is_list(format) {
+            return Err(ConfigError::Invalid("--log has no list for md5sum or csv".to_owned()).into());
         }
         return journal::print(job, &options.paths, options.since, format == Format::Json);
     }
-    if options.files || format == Format::Md5sum {
+    if options.files || is_list(format) {
         list(job, &options.paths, format)
     } else if !options.paths.is_empty() {
         entries(job, &options.paths, format)
     } else {
         overview(job, options, format)
     }
+}
+
+/// Whether this is a list of entries, whatever else is asked.
+fn is_list(format: Format) -> bool {
+    matches!(format, Format::Md5sum | Format::Csv)
 }
 
 fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError> {
@@ -252,6 +258,9 @@ fn list_from(job: &Job, reader: &Reader, paths: &[PathBuf], format: Format) -> R
         wanted.push(Bounds::All);
     }
     let mut unhashed = 0_u64;
+    if format == Format::Csv {
+        out.line(csv_lines::HEAD.as_bytes());
+    }
     for bounds in wanted {
         for record in reader.rows(bounds) {
             let record = record?;
@@ -263,6 +272,7 @@ fn list_from(job: &Job, reader: &Reader, paths: &[PathBuf], format: Format) -> R
                     status_lines::entry_fields(&mut object, &record);
                     out.line(Value::Object(object).to_string().as_bytes());
                 }
+                Format::Csv => out.line(&csv_lines::line(&record)),
                 Format::Md5sum => {
                     if let Some(line) = status_lines::md5sum(&record) {
                         out.line(&line);

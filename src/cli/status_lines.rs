@@ -1,7 +1,7 @@
 //! How `status` says things: one job, one run, one entry.
 
 use super::events::{add_path, size_text};
-use super::output;
+use super::{output, verification_lines};
 use crate::clock;
 use crate::engine::job::Job;
 use crate::engine::status::Overview;
@@ -42,6 +42,7 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
             }
         }
     }
+    verification_lines::print(overview);
     if let Some(oldest) = overview.trash.first() {
         let (entries, bytes) = trash_sums(overview);
         let since = parse_stamp(&oldest.name).map_or_else(|| oldest.name.clone(), clock::readable);
@@ -127,6 +128,9 @@ pub fn print_problems(overview: &Overview) {
 /// Why a file may have no MD5, and how to get one.
 pub const UNHASHED: &str = "where holes exceed 1 GiB only rebuild-index hashes them";
 
+/// Why a file that was taken over by its metadata has no MD5.
+const UNVERIFIED: &str = "it was adopted by size and time, and not read yet";
+
 /// Prints all that is known of one entry.
 pub fn print_entry(record: &Record) {
     let field = |name: &str, value: &str| output::print(format_args!("{name:<9} {value}"));
@@ -134,9 +138,13 @@ pub fn print_entry(record: &Record) {
     field("kind", record.source.kind.name());
     if record.source.kind.has_content() {
         field("size", &format!("{} bytes", record.source.size));
-        let unhashed = || format!("not hashed: {UNHASHED}");
+        let unhashed = || {
+            let why = if record.is_unverified() { UNVERIFIED } else { UNHASHED };
+            format!("not hashed: {why}")
+        };
         field("md5", &record.digest.map_or_else(unhashed, |digest| digest.to_string()));
-        field("hashed", &record.hashed.map_or_else(|| "never".to_owned(), clock::readable));
+        let hashed = record.hashed.filter(|_| !record.is_unverified());
+        field("hashed", &hashed.map_or_else(|| "never".to_owned(), clock::readable));
     }
     field("source", &side_text(&record.source));
     field("replica", &side_text(&record.replica));
@@ -199,6 +207,8 @@ pub fn overview_fields(object: &mut Map<String, Value>, job: &Job, overview: Opt
     object.insert("held".to_owned(), json!(held));
     let (entries, bytes) = trash_sums(overview);
     let oldest = overview.trash.first().and_then(|row| parse_stamp(&row.name)).map(clock::rfc3339);
+    object.insert("coverage".to_owned(), verification_lines::coverage_value(overview));
+    object.insert("damage".to_owned(), verification_lines::damage_value(overview));
     object.insert("trash".to_owned(), json!({ "entries": entries, "bytes": bytes, "oldest": oldest }));
 }
 
@@ -234,7 +244,9 @@ pub fn entry_fields(object: &mut Map<String, Value>, record: &Record) {
     object.insert("kind".to_owned(), json!(record.source.kind.name()));
     object.insert("size".to_owned(), json!(record.source.size));
     object.insert("md5".to_owned(), json!(record.digest.map(|digest| digest.to_string())));
-    object.insert("hashed".to_owned(), json!(record.hashed.map(clock::rfc3339)));
+    let hashed = record.hashed.filter(|_| !record.is_unverified());
+    object.insert("hashed".to_owned(), json!(hashed.map(clock::rfc3339)));
+    object.insert("unverified".to_owned(), json!(record.is_unverified()));
     object.insert("racy".to_owned(), json!(record.racy));
     for (name, side) in [("source", &record.source), ("replica", &record.replica)] {
         let figures = json!({

@@ -2,7 +2,9 @@
 
 use super::ConfigError;
 use super::daemon::IoPriority;
+use super::trash::TrashTable;
 use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number};
+use super::verification::{Adopt, Portion};
 use crate::model::Preserve;
 use crate::plan::gate::MaxDelete;
 use crate::resolved;
@@ -127,6 +129,11 @@ pub struct ConfigFile {
     /// So many bytes a second are read; 0: as fast as it goes.
     #[serde(deserialize_with = "size")]
     pub bandwidth_limit: Option<u64>,
+    /// So much is verified along with each run.
+    #[serde(deserialize_with = "portion")]
+    pub verify: Option<Portion>,
+    /// What an adoption takes on trust.
+    pub adopt: Option<Adopt>,
     /// What becomes of what a run deletes or overwrites.
     pub trash: TrashTable,
     /// Where metrics are written after each run.
@@ -256,35 +263,31 @@ pub struct JobTable {
     /// Overrides the top-level key.
     #[serde(deserialize_with = "size")]
     pub bandwidth_limit: Option<u64>,
+    /// Overrides the top-level key.
+    #[serde(deserialize_with = "portion")]
+    pub verify: Option<Portion>,
+    /// Overrides the top-level key.
+    pub adopt: Option<Adopt>,
     /// Overrides the switches of the top-level table one by one.
     pub preserve: PreserveTable,
     /// Overrides the keys of the top-level table one by one.
     pub trash: TrashTable,
 }
 
-/// `[trash]`, and `[job.trash]` over it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrashTable {
-    /// Whether there is one.
-    pub enabled: Option<bool>,
-    /// So long a version stays.
-    #[serde(deserialize_with = "duration")]
-    pub keep: Option<Duration>,
-    /// Where it is, if not in the replica.
-    pub dir: Option<PathBuf>,
-}
-
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     text_or_number(deserializer, "a size like 4096 or \"1MiB\"", parse_size).map(Some)
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     text_or_number(deserializer, "a duration like 60 or \"5m\"", parse_duration).map(Some)
 }
 
 fn io_priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IoPriority>, D::Error> {
     text_or_number(deserializer, IoPriority::EXPECTED, IoPriority::parse).map(Some)
+}
+
+fn portion<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Portion>, D::Error> {
+    text_or_number(deserializer, Portion::EXPECTED, Portion::parse).map(Some)
 }
 
 fn max_delete<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxDelete>, D::Error> {

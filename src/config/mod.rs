@@ -11,6 +11,7 @@ pub mod settings;
 pub mod state;
 pub mod trash;
 pub mod units;
+pub mod verification;
 
 use std::io;
 use std::path::PathBuf;

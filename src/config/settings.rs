@@ -6,6 +6,7 @@ pub use super::file::ConfigFile;
 use super::file::{Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
 use super::filters;
 use super::trash::{self, TrashSettings};
+use super::verification::{Adopt, Portion};
 use crate::filter::Filter;
 use crate::model::Preserve;
 use crate::model::escape::escaped;
@@ -90,6 +91,10 @@ pub struct Settings {
     pub filter: Arc<Filter>,
     /// So many bytes a second are read, by all workers together.
     pub bandwidth_limit: Option<u64>,
+    /// So much is verified along with each run.
+    pub verify: Portion,
+    /// What an adoption takes on trust.
+    pub adopt: Adopt,
     /// What becomes of what is deleted or overwritten.
     pub trash: TrashSettings,
 }
@@ -315,6 +320,8 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
             .or(table.bandwidth_limit)
             .or(file.bandwidth_limit)
             .filter(|&limit| limit > 0),
+        verify: table.verify.or(file.verify).unwrap_or_default(),
+        adopt: table.adopt.or(file.adopt).unwrap_or_default(),
         trash: trash::trash(file, table)?,
     })
 }

@@ -1,10 +1,24 @@
 //! What becomes of what a run deletes or overwrites.
 
 use super::ConfigError;
-use super::file::{ConfigFile, JobTable};
+use super::file::{ConfigFile, JobTable, duration};
 use super::settings::{MAX_INTERVAL, Settings, defaults};
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// `[trash]`, and `[job.trash]` over it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrashTable {
+    /// Whether there is one.
+    pub enabled: Option<bool>,
+    /// So long a version stays.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Option<Duration>,
+    /// Where it is, if not in the replica.
+    pub dir: Option<PathBuf>,
+}
 
 /// Of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::gates;
 use crate::clock;
 use crate::config::file::ReplicaMounts;
 use crate::config::settings::Settings;
+use crate::config::verification::Adopt;
 use crate::config::{ConfigError, paths, state};
 use crate::error::Error;
 use crate::lock::{RunLock, claim_replica};
@@ -290,6 +291,7 @@ impl Job {
             nodev: trust.nodev,
             ignore_ctime: self.settings.ignore_ctime,
             ignore_inode: self.settings.ignore_inode,
+            trust_metadata: self.settings.adopt == Adopt::TrustMetadata,
             began,
             tick_nanos: trust.granularity_nanos,
         }

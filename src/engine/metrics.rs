@@ -3,6 +3,7 @@
 
 use super::status::Overview;
 use crate::model::Timestamp;
+use crate::plan::ages::SPANS;
 use std::fmt::Write;
 
 /// A job by what it is called; without an overview it has not run yet.
@@ -31,7 +32,7 @@ fn last(overview: &Overview) -> Option<&crate::manifest::RunRow> {
     overview.runs.iter().find(|run| run.ended.is_some())
 }
 
-const METRICS: [Metric; 13] = [
+const METRICS: [Metric; 16] = [
     Metric {
         name: "twinfold_last_run_timestamp_seconds",
         kind: "gauge",
@@ -87,6 +88,24 @@ const METRICS: [Metric; 13] = [
         of: |overview| Some(number(overview.held.as_ref().map_or(0, |held| held.deletes))),
     },
     Metric {
+        name: "twinfold_damaged_entries",
+        kind: "gauge",
+        help: "Entries whose content is damaged on one side or both.",
+        of: |overview| Some(number(overview.damage.len() as u64)),
+    },
+    Metric {
+        name: "twinfold_unverified_bytes",
+        kind: "gauge",
+        help: "Bytes of files that were adopted by their metadata and never read.",
+        of: |overview| Some(number(overview.coverage.unverified.bytes)),
+    },
+    Metric {
+        name: "twinfold_oldest_verification_timestamp_seconds",
+        kind: "gauge",
+        help: "The day of the oldest verification of a file.",
+        of: |overview| overview.coverage.oldest.map(|day| seconds(Timestamp::new(day * 86_400, 0))),
+    },
+    Metric {
         name: "twinfold_trash_entries",
         kind: "gauge",
         help: "Entries in the trash, folders not counted.",
@@ -123,6 +142,14 @@ pub fn text(samples: &[Sample<'_>]) -> String {
             if let Some(value) = overview.and_then(metric.of) {
                 line(&mut out, metric.name, &[("job", job)], value);
             }
+        }
+    }
+    let verified = "twinfold_verified_ratio";
+    head(&mut out, verified, "gauge", "The share of the bytes that was verified within so many days.");
+    for (job, overview) in samples {
+        let Some(coverage) = overview.map(|overview| overview.coverage) else { continue };
+        for (&bytes, days) in coverage.within.iter().zip(SPANS) {
+            line(&mut out, verified, &[("job", job), ("days", &days.to_string())], coverage.share(bytes));
         }
     }
     let operations = "twinfold_operations_total";

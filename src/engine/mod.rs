@@ -3,10 +3,12 @@
 //! [`run::sync`] reads like the way of the data: scan source and replica, join them with the
 //! manifest, hash what must be known, decide, plan, pass the gate, execute in batches, commit.
 
+pub mod accept;
 pub mod approve;
 pub mod descriptors;
 pub mod gates;
 pub mod job;
+pub mod mend;
 pub mod preview;
 pub mod rebuild;
 pub mod report;
@@ -18,6 +20,7 @@ pub mod trash;
 mod abreast;
 mod arena;
 mod content;
+pub mod damage;
 mod deal;
 mod execute;
 mod foresight;

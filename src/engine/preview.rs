@@ -1,9 +1,11 @@
 //! What a run would do now; nothing is written, and no lock is needed.
 
+use super::damage;
 use super::foresight::Foresight;
 use super::gates;
 use super::inquiry::{Books, Scanned};
 use super::job::{Job, View};
+use super::rebuild::Rebuilt;
 use super::recall::settled_names;
 use super::relocate;
 use super::renames::identify;
@@ -13,14 +15,14 @@ use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
-use crate::manifest::{Bounds, ManifestError, Reader, Salvage};
-use crate::model::Record;
+use crate::manifest::{Bounds, Known, ManifestError, Reader, Salvage};
+use crate::model::{EntryPath, Record};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::{Approved, approve};
 use crate::store::local::LocalStore;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 /// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
@@ -101,6 +103,15 @@ fn look_ahead(
     }
     let mut tally = Tally::default();
     tally.problems.clone_from(&plan.problems);
+    // What is not touched by the plan stays damaged.
+    let planned: HashSet<&EntryPath> = plan.operations().map(|intent| intent.path).collect();
+    for row in reader.map_or(Ok(Vec::new()), Reader::damage)? {
+        let standing = reader.map_or(Ok(None), |reader| reader.find(&row.path))?;
+        if standing.is_some_and(|standing| Known::of(&standing) == row.known) && !planned.contains(&row.path)
+        {
+            tally.problems.push(damage::problem(&row));
+        }
+    }
     let limit = job.settings.max_delete;
     let approved = approve(plan, &census, limit, before.as_ref(), job.unsteady(), succeeds);
     if let Some(release) = approved.release() {
@@ -115,6 +126,7 @@ fn look_ahead(
         census,
         held: approved.held(),
         held_deletes: approved.held_deletes().to_vec(),
+        verified: Rebuilt::default(),
         interrupted: false,
         elapsed: started.elapsed(),
     };

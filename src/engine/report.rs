@@ -1,5 +1,6 @@
 //! What a run did, counted as it goes.
 
+use super::rebuild::Rebuilt;
 use crate::error::ExitCode;
 use crate::manifest::RunFigures;
 use crate::model::operation::End;
@@ -77,6 +78,8 @@ pub struct Report {
     pub held: Option<Held>,
     /// The deletes that were held, in path order.
     pub held_deletes: Vec<Operation>,
+    /// What was verified along with it.
+    pub verified: Rebuilt,
     /// Whether the run was told to stop before it was through.
     pub interrupted: bool,
     /// How long it took.

@@ -1,9 +1,11 @@
 //! One run from its first look to its last row.
 
+use super::damage;
 use super::execute::{Grounds, Loss, Site, execute, settle};
 use super::gates::{self, HeldBack};
 use super::inquiry::{Books, Scanned};
 use super::job::{Job, Trees};
+use super::rebuild::{Rebuilt, verify_along};
 use super::recall::settled_names;
 use super::relocate;
 use super::renames::{Renamed, identify};
@@ -18,6 +20,7 @@ use crate::lock::RunLock;
 use crate::manifest::{Bounds, Manifest, ManifestError, RunFigures, RunKind};
 use crate::model::{EntryPath, Problem, Record, Verb};
 use crate::monitor::Monitor;
+use crate::plan::ages::{Ages, Extent};
 use crate::plan::census::Census;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
@@ -25,6 +28,7 @@ use crate::plan::gate::approve;
 use crate::plan::{Plan, TRASH};
 use crate::store::local::LocalStore;
 use crate::transfer::clone::Clones;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
@@ -76,6 +80,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         census: Census::default(),
         held: None,
         held_deletes: Vec::new(),
+        verified: Rebuilt::default(),
         interrupted: false,
         elapsed: started.elapsed(),
     };
@@ -89,6 +94,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         cancel,
         monitor,
         trash: trash.as_ref(),
+        ages: RefCell::default(),
     };
     let outcome = pass.plan(&mut report).and_then(|(plan, site)| {
         let limit = job.settings.max_delete;
@@ -97,7 +103,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
         report.held = approved.held();
         report.held_deletes = approved.held_deletes().to_vec();
-        execute(&site, &approved, &workers, &manifest, &mut report.tally, monitor)
+        execute(&site, &approved, &workers, &manifest, &mut report.tally, monitor)?;
+        pass.verify(&mut report)
     });
     if let Some(trash) = &trash {
         tend(trash, job.settings.trash.keep, &manifest, cancel, &mut report, monitor)?;
@@ -159,6 +166,8 @@ struct Pass<'e> {
     cancel: &'e Cancel,
     monitor: &'e dyn Monitor,
     trash: Option<&'e Trash<LocalStore>>,
+    /// When contents were verified, by the rows as the last look met them.
+    ages: RefCell<Ages>,
 }
 
 impl<'e> Pass<'e> {
@@ -231,7 +240,12 @@ impl<'e> Pass<'e> {
     ) -> Result<Scanned, Error> {
         let (manifest, source, replica) = (self.manifest, &self.trees.source, &self.trees.replica);
         let filter = &self.job.settings.filter;
-        let rows = manifest.rows(Bounds::All).map(|row| Ok(row?));
+        self.ages.take();
+        let rows = manifest.rows(Bounds::All).map(|row| {
+            let row = row?;
+            self.ages.borrow_mut().note(&row);
+            Ok(row)
+        });
         let known_mounts = manifest.source_mounts()?;
         let mut mounts_seen = 0;
         let tally = &mut report.tally;
@@ -269,6 +283,29 @@ impl<'e> Pass<'e> {
             readied,
         };
         scan.plan(rows, self.workers, books, self.monitor)
+    }
+
+    /// Verifies the part of the tree whose turn it is, says what is damaged, and notes how far verification has come.
+    fn verify(&self, report: &mut Report) -> Result<(), Error> {
+        let mut ages = self.ages.take();
+        // What this run read or brought over is in no row that its look met; the next one counts it as it is.
+        let new = report.census.source_bytes.saturating_sub(ages.all().bytes);
+        if ages.all().files == 0 {
+            ages = self.manifest.ages_written()?;
+        } else if new > 0 {
+            ages.note_all(
+                self.rules.began.seconds,
+                Extent { files: report.tally.of(Verb::Copy), bytes: new },
+            );
+        }
+        let (trees, rules) = (self.trees, self.rules);
+        report.verified =
+            verify_along(self.job, (trees, rules), self.manifest, &mut ages, self.cancel, self.monitor)?;
+        for problem in std::mem::take(&mut report.verified.problems) {
+            report.tally.problems.push(problem);
+        }
+        damage::tell(self.manifest, &mut report.tally, self.monitor)?;
+        Ok(self.manifest.note_coverage(&ages.days())?)
     }
 
     /// Notes what a scan counted, and says what could not be looked at.

@@ -1,11 +1,16 @@
 //! What the manifest says of a job: read beside a running daemon, without a lock, writing nothing.
 
+use super::damage::VOUCH;
 use super::job::Job;
+use crate::clock;
 use crate::error::Error;
 use crate::filter::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Spec};
 use crate::lock::current_holder;
-use crate::manifest::{Bounds, HeldRow, ManifestError, ProblemRow, Reader, RunRow, Totals, TrashRow};
-use crate::model::{EntryPath, Record};
+use crate::manifest::{
+    Bounds, DamageRow, HeldRow, ManifestError, ProblemRow, Reader, RunRow, Totals, TrashRow,
+};
+use crate::model::{EntryPath, Problem, Record};
+use crate::plan::ages::Coverage;
 use crate::plan::is_trash;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -32,6 +37,10 @@ pub struct Overview {
     pub held: Option<HeldRow>,
     /// What all runs did together.
     pub totals: Totals,
+    /// How much was verified when, as of the last run.
+    pub coverage: Coverage,
+    /// What is damaged and not settled.
+    pub damage: Vec<DamageRow>,
     /// What is in the trash, by the runs that put it there, oldest first.
     pub trash: Vec<TrashRow>,
 }
@@ -79,17 +88,34 @@ fn look(job: &Job, reader: &Reader, runs: u32) -> Result<Overview, Error> {
     let good = |run: &&RunRow| run.kind == "sync" && run.ended.is_some() && run.figures.exit_code == 0;
     let last_good = history.iter().find(good).cloned();
     history.truncate(usize::try_from(runs).unwrap_or(usize::MAX));
+    let damage = reader.damage()?;
     Ok(Overview {
         holder: current_holder(&job.manifest),
         entries,
         bytes,
         runs: history,
         last_good,
-        problems: reader.problems()?,
+        problems: problems(reader.problems()?, &damage),
+        coverage: Coverage::of(&reader.coverage()?, clock::now().seconds),
+        damage,
         held: reader.held()?,
         totals: reader.totals()?,
         trash: reader.trash()?,
     })
+}
+
+/// The problems of the last run, with damage as it is by now: a rebuild may have found some since, or found it gone.
+fn problems(mut problems: Vec<ProblemRow>, damage: &[DamageRow]) -> Vec<ProblemRow> {
+    problems.retain(|problem| problem.action != VOUCH || damage.iter().any(|row| row.path == problem.path));
+    for row in damage {
+        if !problems.iter().any(|problem| problem.action == VOUCH && problem.path == row.path) {
+            let Problem { path, side, action, cause } = super::damage::problem(row);
+            let (side, action) = (side.to_string(), action.to_owned());
+            problems.push(ProblemRow { path, side, action, cause, since: row.found, times: 0 });
+        }
+    }
+    problems.sort_by(|one, other| one.path.cmp(&other.path));
+    problems
 }
 
 /// The row that `named` means: a path under the roots, or an absolute one in either of them.

@@ -3,6 +3,7 @@
 use crate::cancel::Cancel;
 use crate::config::settings::Settings;
 use crate::error::Error;
+use crate::priority;
 use crate::transfer::pace::Pace;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
@@ -23,11 +24,20 @@ impl Workers {
     /// As many as a job is to have, which read no faster than it may until `cancel` is requested.
     pub fn of(settings: &Settings, cancel: &Cancel) -> Result<Self, Error> {
         let pace = settings.bandwidth_limit.map(|limit| Arc::new(Pace::new(limit, cancel.clone())));
-        Self::new(settings.workers, pace)
+        Self::new(settings.workers, pace, false)
     }
 
-    fn new(count: usize, pace: Option<Arc<Pace>>) -> Result<Self, Error> {
+    /// The same, for what nobody waits for: others go before it at the processor and at the disks.
+    pub fn in_the_background(settings: &Settings, cancel: &Cancel) -> Result<Self, Error> {
+        let pace = settings.bandwidth_limit.map(|limit| Arc::new(Pace::new(limit, cancel.clone())));
+        Self::new(settings.workers, pace, true)
+    }
+
+    fn new(count: usize, pace: Option<Arc<Pace>>, background: bool) -> Result<Self, Error> {
         let start = move |_| {
+            if background {
+                priority::step_back();
+            }
             if let Some(pace) = &pace {
                 Arc::clone(pace).keep_to();
             }
@@ -130,7 +140,7 @@ mod tests {
     fn one_of_twenty_panics(take: impl Fn(&mut Window<'_, '_, u32>) + Send + 'static) -> bool {
         let (told, hear) = channel();
         thread::spawn(move || {
-            let workers = Workers::new(2, None).unwrap();
+            let workers = Workers::new(2, None, false).unwrap();
             let result = catch_unwind(AssertUnwindSafe(|| {
                 workers.within(|window| {
                     for number in 0..20 {
@@ -168,7 +178,7 @@ mod tests {
     #[test]
     fn a_panic_of_who_hands_out_work_waits_for_what_is_out() {
         let done = AtomicU32::new(0);
-        let workers = Workers::new(2, None).unwrap();
+        let workers = Workers::new(2, None, false).unwrap();
         let result = catch_unwind(AssertUnwindSafe(|| {
             workers.within(|window: &mut Window<'_, '_, ()>| {
                 for _ in 0..4 {

@@ -20,6 +20,8 @@ pub enum Bounds {
     All,
     /// This path and, where it is a folder, all below it.
     Under(EntryPath),
+    /// Files that were verified before this moment, in seconds since 1970.
+    VerifiedBefore(i64),
 }
 
 /// The rows in path order. Each piece is a query of its own, so that no read transaction is held
@@ -48,18 +50,19 @@ impl<'a> Rows<'a> {
         failed: Option<ManifestError>,
     ) -> Self {
         let first = match &bounds {
-            Bounds::All => EntryPath::root(),
+            Bounds::All | Bounds::VerifiedBefore(_) => EntryPath::root(),
             Bounds::Under(path) => path.clone(),
         };
         Self { connection, file, bounds, next: Some(From::At(first)), piece: Vec::new().into_iter(), failed }
     }
 
     fn fetch(&self, from: &From) -> Result<Vec<Record>, ManifestError> {
-        let end = match &self.bounds {
-            Bounds::All => None,
-            Bounds::Under(path) => end_of(path),
+        let (end, which) = match &self.bounds {
+            Bounds::All => (None, String::new()),
+            Bounds::Under(path) => (end_of(path), String::new()),
+            Bounds::VerifiedBefore(moment) => (None, format!("AND kind = 0 AND hashed < {moment} ")),
         };
-        read(self.connection, self.file, from, end.as_deref(), PIECE)
+        read(self.connection, self.file, from, end.as_deref(), (&which, PIECE))
     }
 
     fn step(&mut self) -> Result<Option<Record>, ManifestError> {
@@ -109,7 +112,7 @@ fn read(
     file: &Path,
     from: &From,
     end: Option<&[u8]>,
-    count: usize,
+    (which, count): (&str, usize),
 ) -> Result<Vec<Record>, ManifestError> {
     let (comparison, key) = match from {
         From::At(path) => (">=", path),
@@ -118,7 +121,7 @@ fn read(
     // Without an end the statement has no second parameter that could be bound.
     let before = end.map_or("", |_| "AND path < ?2 ");
     let sql = format!(
-        "SELECT {COLUMNS} FROM entries WHERE path {comparison} ?1 {before}ORDER BY path LIMIT {count}"
+        "SELECT {COLUMNS} FROM entries WHERE path {comparison} ?1 {before}{which}ORDER BY path LIMIT {count}"
     );
     let failed = || sqlite("read", file);
     let mut query = connection.prepare_cached(&sql).map_err(failed())?;
@@ -144,7 +147,7 @@ pub(super) fn first_below(
     folder: &EntryPath,
     count: usize,
 ) -> Result<Vec<Record>, ManifestError> {
-    read(connection, file, &From::After(folder.clone()), end_of(folder).as_deref(), count)
+    read(connection, file, &From::After(folder.clone()), end_of(folder).as_deref(), ("", count))
 }
 
 /// The row of one path.

@@ -94,6 +94,12 @@ pub enum ManifestError {
         /// Why not.
         cause: &'static str,
     },
+    /// No run has upgraded it yet.
+    #[error("the manifest {path} is of an older twinfold; run twinfold sync first, which upgrades it", path = path.display())]
+    Older {
+        /// The manifest's file.
+        path: PathBuf,
+    },
     /// There is none yet.
     #[error("there is no manifest {path} yet; run twinfold sync first", path = path.display())]
     Missing {

@@ -10,7 +10,9 @@ use super::write::Waiting;
 use crate::lock::RunLock;
 use crate::model::escape::escaped;
 use crate::model::{EntryPath, Record, Timestamp};
+use crate::plan::ages::Ages;
 use rusqlite::{Connection, OpenFlags, params};
+use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub struct Manifest {
     pub(super) path: PathBuf,
     pub(super) waiting: Waiting,
     pub(super) jottings: Jottings,
+    pub(super) ages: RefCell<Ages>,
 }
 
 /// A manifest and how it came to be open.
@@ -202,6 +205,7 @@ fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
         path: path.to_owned(),
         waiting: Waiting::default(),
         jottings: Jottings::default(),
+        ages: RefCell::default(),
     })
 }
 

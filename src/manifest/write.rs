@@ -8,6 +8,7 @@ use super::entries::COLUMNS;
 use super::error::{ManifestError, sqlite};
 use super::open::Manifest;
 use crate::model::{Change, EntryPath, Record};
+use crate::plan::ages::Ages;
 use rusqlite::types::ToSql;
 use rusqlite::{CachedStatement, Connection};
 use std::cell::RefCell;
@@ -54,6 +55,12 @@ impl Manifest {
         if count >= TOGETHER || since.elapsed() >= Self::PATIENCE { self.flush() } else { Ok(()) }
     }
 
+    /// When the contents of the rows were verified that were written through this manifest.
+    pub fn ages_written(&self) -> Result<Ages, ManifestError> {
+        self.flush()?;
+        Ok(self.ages.borrow().clone())
+    }
+
     /// Writes what waits, in a transaction of its own.
     pub(super) fn flush(&self) -> Result<(), ManifestError> {
         self.waiting.since.take();
@@ -64,6 +71,13 @@ impl Manifest {
         // Batches come in as workers end them; pages that are filled in order are full. Changes of one path
         // stay in their order: the sort is stable.
         changes.sort_by(|one, other| path(one).cmp(path(other)));
+        let mut ages = self.ages.borrow_mut();
+        for change in &changes {
+            if let Change::Put(row) = change {
+                ages.note(row);
+            }
+        }
+        drop(ages);
         let failed = || sqlite("write to", &self.path);
         let transaction = self.connection.unchecked_transaction().map_err(failed())?;
         write(&transaction, &self.path, changes)?;

@@ -14,6 +14,7 @@ pub mod problem;
 pub mod record;
 pub mod root_mount;
 pub mod stat;
+pub mod sums;
 pub mod timestamp;
 
 pub use attributes::{Attributes, Difference, Scope};
@@ -29,4 +30,5 @@ pub use problem::{Problem, Side};
 pub use record::{Change, Record};
 pub use root_mount::{RootMount, RootMounts};
 pub use stat::{Fingerprint, Kind, Stat};
+pub use sums::Sums;
 pub use timestamp::Timestamp;

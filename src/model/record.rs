@@ -13,7 +13,8 @@ pub struct Record {
     pub replica: Fingerprint,
     /// MD5 of a file's bytes or a link's target; `None` for what has no content.
     pub digest: Option<Digest>,
-    /// When the digest was last computed from bytes that were read.
+    /// When the digest was last computed from bytes that were read, or the contents were found to be what it says;
+    /// the beginning of 1970: taken over by its metadata, and never read.
     pub hashed: Option<Timestamp>,
     /// The source may have changed again within the same clock tick: look again next time.
     pub racy: bool,
@@ -36,6 +37,19 @@ impl Record {
             hashed: content.map(|(_, when)| when),
             racy,
         }
+    }
+}
+
+impl Record {
+    /// A row of a file that was taken over by its metadata: its content was never read.
+    pub fn unverified(path: EntryPath, source: &Stat, replica: &Stat, racy: bool) -> Self {
+        let hashed = Some(Timestamp::default());
+        Self { hashed, ..Self::new(path, source, replica, None, racy) }
+    }
+
+    /// Whether it is such a row.
+    pub fn is_unverified(&self) -> bool {
+        self.digest.is_none() && self.hashed == Some(Timestamp::default())
     }
 }
 

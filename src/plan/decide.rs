@@ -20,6 +20,8 @@ pub struct Rules {
     pub ignore_ctime: bool,
     /// Do not take another inode number for a reason to read a file again.
     pub ignore_inode: bool,
+    /// Files without a row are taken for right where size and time agree, and not read.
+    pub trust_metadata: bool,
     /// Devices of the source on which device nodes mean nothing: they are not made where they would.
     pub nodev: DeviceSet,
     /// When the scan began.
@@ -140,6 +142,10 @@ fn both_there(
     {
         return bring_over(path, source, Some(replica), row, rules);
     }
+    if row.is_none() && knowledge.is_none() && rules.trust_metadata && is_alike(source, replica, rules) {
+        let racy = is_racy(src.ctime, rules.began, rules.tick_nanos, None);
+        return Decision::Confirm(Record::unverified(path.clone(), source, replica, racy));
+    }
     let nothing_to_read = !src.kind.has_content() && rules.rights.scope().is_empty();
     match knowledge {
         None if nothing_to_read => {
@@ -182,6 +188,17 @@ fn both_there(
             }
         }
     }
+}
+
+/// Whether two files look like one and its copy, whatever they hold. Names of one inode are never taken on trust:
+/// what is to become of them depends on all of them.
+fn is_alike(source: &Stat, replica: &Stat, rules: &Rules) -> bool {
+    let is_file = source.kind() == Kind::File && replica.kind() == Kind::File;
+    is_file
+        && source.links == 1
+        && replica.links == 1
+        && rules.rights.desired(source).met(replica)
+        && source.fingerprint.mtime == replica.fingerprint.mtime
 }
 
 fn bring_over(

@@ -25,6 +25,7 @@ fn rules() -> Rules {
         rights,
         ignore_ctime: false,
         ignore_inode: false,
+        trust_metadata: false,
         nodev: false.into(),
         began: NOW,
         tick_nanos: 4_000_000,
@@ -292,4 +293,24 @@ fn what_could_not_be_looked_at_is_a_problem_and_never_a_reason_to_delete() {
         let joined = Joined { path: path(Kind::Folder), source, replica, row: Some(row(&folder)) };
         assert_eq!(word(&decide(&joined, None, &rules())), verdict, "{joined:?}");
     }
+}
+
+#[test]
+fn metadata_is_trusted_only_where_that_is_asked_for_and_only_of_single_files_of_one_size_and_time() {
+    let trusting = Rules { trust_metadata: true, ..rules() };
+    let file = stat(Kind::File);
+    let decide =
+        |source, replica, row, rules: &Rules| decide(&joined(Some(source), Some(replica), row), None, rules);
+    let Decision::Confirm(record) = decide(file, twin(file), None, &trusting) else {
+        panic!("it is not trusted")
+    };
+    assert!(record.is_unverified() && record.digest.is_none());
+    assert_eq!(word(&decide(file, twin(file), None, &rules())), "ask");
+    assert_eq!(word(&decide(file, with(twin(file), |s| s.fingerprint.mtime = NOW), None, &trusting)), "ask");
+    assert_eq!(word(&decide(file, with(twin(file), |s| s.fingerprint.size += 1), None, &trusting)), "copy");
+    assert_eq!(word(&decide(file, with(twin(file), |s| s.links = 2), None, &trusting)), "ask");
+    let moved = with(file, |s| s.fingerprint.ctime = NOW);
+    assert_eq!(word(&decide(moved, twin(file), Some(row(&file)), &trusting)), "ask", "a row knows better");
+    let link = stat(Kind::Symlink);
+    assert_eq!(word(&decide(link, twin(link), None, &trusting)), "ask");
 }

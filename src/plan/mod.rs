@@ -1,5 +1,6 @@
 //! Floor 1: decisions. Iterators and values in, values out; no I/O, no threads, no clock.
 
+pub mod ages;
 pub mod census;
 pub mod decide;
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod inject;
 pub mod jobs;
 pub mod mounts;
 pub mod program;
+pub mod rot;
 pub mod sweep;
 pub mod tree;
 pub mod versions;

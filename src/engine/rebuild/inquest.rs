@@ -1,8 +1,9 @@
 //! The scan of a rebuild: batches go out to be read and judged, and one thread folds and writes.
 
 use super::Options;
+use super::examiner::Examiner;
 use super::read::{Reading, is_large};
-use super::report::{Judged, Rebuilt};
+use super::report::{Aged, Judged, Rebuilt};
 use crate::cancel::Cancel;
 use crate::engine::content::SMALL;
 use crate::engine::deal::{Deck, Most};
@@ -11,15 +12,14 @@ use crate::engine::observe;
 use crate::engine::workers::{Window, Workers};
 use crate::error::Error;
 use crate::manifest::{Manifest, Rows};
-use crate::model::{Attributes, Change, Difference, Kind, Record, Seen, Side, Timestamp, Verdict};
+use crate::model::{Change, Drift, EntryPath, Finding, Kind, Record, Seen, Side, Sums, Timestamp, Verdict};
 use crate::monitor::{Amount, Monitor, Phase};
+use crate::plan::ages::Ages;
 use crate::plan::decide::{Rules, unchanged};
 use crate::plan::join::{Join, Joined};
 use crate::plan::shield::Shields;
-use crate::plan::verdict::{Case, Sides};
 use crate::plan::visible::Sight;
-use crate::store::local::LocalStore;
-use crate::store::{Fault, Folder, Store};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -41,21 +41,54 @@ pub(super) struct Scan<'e> {
     pub(super) anew: bool,
     /// What was verified since then is not read again: a rebuild goes on where it was interrupted.
     pub(super) since: Option<Timestamp>,
+    /// What was damaged before.
+    pub(super) suspects: HashSet<EntryPath>,
+    /// The witness instead of the manifest.
+    pub(super) sums: Option<&'e Sums>,
     pub(super) cancel: &'e Cancel,
 }
 
+/// Where findings go.
+pub(super) struct Ledger<'l> {
+    /// What changes in the rows goes there; without one nothing is written.
+    pub(super) manifest: Option<&'l Manifest>,
+    /// How old everything is, counted along.
+    pub(super) ages: &'l mut Ages,
+    pub(super) report: &'l mut Rebuilt,
+    pub(super) monitor: &'l dyn Monitor,
+}
+
 impl Scan<'_> {
-    /// Walks, joins with `rows`, reads and judges all there is; what changes in the rows goes
-    /// to `manifest`. On the way, `expected` is how much that will be.
+    /// Walks, joins with `rows`, reads and judges all there is; `expected` is how much that will be.
     pub(super) fn carry_out(
         &self,
         rows: Option<Rows<'_>>,
-        manifest: Option<&Manifest>,
         expected: Option<Amount>,
-        report: &mut Rebuilt,
-        monitor: &dyn Monitor,
+        ledger: Ledger<'_>,
     ) -> Result<(), Error> {
-        monitor.phase(Phase::Rebuild, expected);
+        ledger.monitor.phase(Phase::Rebuild, expected);
+        let (source, replica) = (&self.trees.source, &self.trees.replica);
+        let threads = self.job.settings.workers;
+        let workers = Workers::of(&self.job.settings, self.cancel)?;
+        std::thread::scope(|scope| {
+            let source = observe::walk(scope, Side::Source, Some(source), threads, self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, Some(replica), threads, self.cancel)?;
+            let rows = rows.into_iter().flatten().map(|row| Ok(row?));
+            let mut sight = Sight::new(&self.job.settings.filter);
+            let join = Join::new(source, replica, rows)?.map(|joined| Ok::<_, Error>(sight.of(joined?)));
+            self.examine(join, true, &workers, ledger)
+        })
+    }
+
+    /// Reads and judges what comes; `whole`: that is all there is, so that ages are counted from nothing.
+    pub(super) fn examine(
+        &self,
+        all: impl Iterator<Item = Result<Joined, Error>>,
+        whole: bool,
+        workers: &Workers,
+        ledger: Ledger<'_>,
+    ) -> Result<(), Error> {
+        let Ledger { manifest, ages, report, monitor } = ledger;
         let bytes = AtomicU64::new(0);
         let (source, replica) = (&self.trees.source, &self.trees.replica);
         let chunk_bytes = self.job.settings.chunk_bytes;
@@ -67,131 +100,38 @@ impl Scan<'_> {
             cancel: self.cancel,
             bytes: &bytes,
         };
-        let examiner = Examiner { reading, rules: self.rules, anew: self.anew, rows: manifest.is_some() };
-        let threads = self.job.settings.workers;
-        let workers = Workers::of(&self.job.settings, self.cancel)?;
-        let result = std::thread::scope(|scope| {
-            let source = observe::walk(scope, Side::Source, Some(source), threads, self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, Some(replica), threads, self.cancel)?;
-            let rows = rows.into_iter().flatten().map(|row| Ok(row?));
-            let mut sight = Sight::new(&self.job.settings.filter);
-            let join = Join::new(source, replica, rows)?.map(|joined| Ok::<_, Error>(sight.of(joined?)));
-            workers.within(|window| {
-                let large = Deck::new(window.workers(), Most::ANY);
-                let mut inquest = Inquest {
-                    examiner: &examiner,
-                    manifest,
-                    since: self.since,
-                    window,
-                    report,
-                    monitor,
-                    shields: Shields::default(),
-                    small: Batch::default(),
-                    large,
-                    told_bytes: 0,
-                };
-                for joined in join {
-                    inquest.feed(joined?)?;
-                }
-                inquest.finish()
-            })
+        let examiner = Examiner {
+            reading,
+            rules: self.rules,
+            anew: self.anew || self.sums.is_some(),
+            by_sums: self.sums.is_some(),
+            rows: manifest.is_some(),
+            suspects: &self.suspects,
+        };
+        let result = workers.within(|window| {
+            let large = Deck::new(window.workers(), Most::ANY);
+            let mut inquest = Inquest {
+                examiner: &examiner,
+                manifest,
+                since: self.since.filter(|_| self.sums.is_none()),
+                sums: self.sums.cloned(),
+                whole,
+                ages,
+                window,
+                report,
+                monitor,
+                shields: Shields::default(),
+                small: Batch::default(),
+                large,
+                told_bytes: 0,
+            };
+            for joined in all {
+                inquest.feed(joined?)?;
+            }
+            inquest.finish()
         });
         report.bytes = bytes.into_inner();
         result
-    }
-}
-
-/// What all workers share.
-struct Examiner<'e> {
-    reading: Reading<'e, LocalStore, LocalStore>,
-    rules: &'e Rules,
-    anew: bool,
-    /// Whether rows are wanted.
-    rows: bool,
-}
-
-impl Examiner<'_> {
-    /// Reads and judges a batch.
-    fn examine(&self, batch: &[Joined]) -> Judged {
-        let contents = self.reading.read(batch);
-        let mut judged = Judged::default();
-        if self.reading.cancel.requested() {
-            // What was read after that may be cut short, and is not to be taken for damage.
-            return judged;
-        }
-        for (joined, contents) in batch.iter().zip(&contents) {
-            let case = Case { joined, contents, rules: self.rules, anew: self.anew };
-            let verdict = case.verdict();
-            if !joined.path.is_root() || verdict != Verdict::Sound {
-                judged.counts.count(verdict);
-            }
-            judged.counts.mendable += u64::from(case.is_mendable(verdict));
-            judged.problems.extend(case.problems());
-            judged.findings.extend(case.finding(verdict));
-            if self.rows {
-                let row = case.row_for(verdict).map(|row| self.vouched_for(joined, row));
-                judged.rows.extend(self.change(joined, row));
-            }
-        }
-        judged
-    }
-
-    /// What becomes of the row of a path.
-    fn change(&self, joined: &Joined, now: Option<Record>) -> Option<Change> {
-        let Some(mut now) = now else {
-            return joined.row.as_ref().map(|row| Change::Forget(row.path.clone()));
-        };
-        let Some(before) = &joined.row else { return Some(Change::Put(now)) };
-        if self.reading.sides != Sides::Both && now.digest == before.digest {
-            // Verified is what was read on both sides.
-            now.hashed = before.hashed;
-        }
-        let hashed = std::mem::replace(&mut now.hashed, before.hashed);
-        if now != *before {
-            now.hashed = hashed;
-            return Some(Change::Put(now));
-        }
-        let seconds = |when: Option<Timestamp>| when.map(|when| when.seconds);
-        hashed
-            .filter(|_| seconds(hashed) != seconds(before.hashed))
-            .map(|when| Change::Verified(now.path, when))
-    }
-
-    /// A row vouches for attributes and names too. Where no earlier row did for the same figures, the
-    /// attributes are compared; what they do not settle is left for the next run to look at.
-    fn vouched_for(&self, joined: &Joined, row: Record) -> Record {
-        let before = joined.row.as_ref().filter(|before| !before.racy);
-        let vouched =
-            before.is_some_and(|before| before.source == row.source && before.replica == row.replica);
-        if vouched || row.racy || self.agree(joined) { row } else { Record { racy: true, ..row } }
-    }
-
-    /// Whether attributes, and as far as one name tells also hard links, are as they should be.
-    fn agree(&self, joined: &Joined) -> bool {
-        let (Some(Seen::Present(source)), Some(Seen::Present(replica))) = (&joined.source, &joined.replica)
-        else {
-            return true;
-        };
-        let rights = &self.rules.rights;
-        let shared = source.kind() != Kind::Folder && (source.links > 1 || replica.links > 1);
-        if shared && rights.preserve.hard_links {
-            return false;
-        }
-        if rights.scope().is_empty() || source.kind() == Kind::Symlink {
-            return true;
-        }
-        let compare = || -> Result<Difference, Fault> {
-            let of = |store: &LocalStore| -> Result<Attributes, Fault> {
-                let path = &joined.path;
-                if path.is_folder() {
-                    return store.folder(path)?.own_attributes(rights.scope());
-                }
-                Ok(store.folder(&path.parent())?.attributes(path.name(), rights.scope())?.1)
-            };
-            let wanted = rights.desired_attributes(source, of(self.reading.source)?);
-            Ok(wanted.difference(&of(self.reading.replica)?))
-        };
-        matches!(compare(), Ok(Difference::None))
     }
 }
 
@@ -207,6 +147,10 @@ struct Inquest<'i, 'w, 'scope> {
     examiner: &'scope Examiner<'scope>,
     manifest: Option<&'i Manifest>,
     since: Option<Timestamp>,
+    /// Those that no entry has claimed yet.
+    sums: Option<Sums>,
+    whole: bool,
+    ages: &'i mut Ages,
     window: &'i mut Window<'w, 'scope, Judged>,
     report: &'i mut Rebuilt,
     monitor: &'i dyn Monitor,
@@ -223,13 +167,16 @@ impl Inquest<'_, '_, '_> {
             return self.keep(joined.row.map(|row| Change::Forget(row.path)).into_iter().collect());
         }
         self.count(&joined);
+        let joined = self.with_witness(joined);
         let shielded = self.shields.cover(&joined.path);
         self.shields.raise(&joined);
         if shielded {
             // Not seen is not gone: what was known of it stays known.
             self.report.counts.unseen += 1;
+            joined.row.iter().for_each(|row| self.ages.note(row));
         } else if self.since.is_some_and(|since| is_verified(&joined, since, self.examiner.rules)) {
             self.report.counts.earlier += 1;
+            joined.row.iter().for_each(|row| self.ages.note(row));
         } else if is_large(&joined) {
             for hand in self.large.add(file_bytes(&joined), joined) {
                 self.submit(hand)?;
@@ -246,6 +193,25 @@ impl Inquest<'_, '_, '_> {
             self.take(judged)?;
         }
         Ok(())
+    }
+
+    /// Puts what the list of sums says in the place of what the manifest knows. A file that is not in the list has no
+    /// witness.
+    fn with_witness(&mut self, mut joined: Joined) -> Joined {
+        let Some(sums) = &mut self.sums else { return joined };
+        let known = sums.remove(&joined.path);
+        let (Some(Seen::Present(source)), Some(Seen::Present(replica))) = (&joined.source, &joined.replica)
+        else {
+            return joined;
+        };
+        if source.kind() == Kind::File {
+            let row = |digest| Record {
+                digest: Some(digest),
+                ..Record::new(joined.path.clone(), source, replica, None, false)
+            };
+            joined.row = known.filter(|_| replica.kind() == Kind::File).map(row);
+        }
+        joined
     }
 
     fn count(&mut self, joined: &Joined) {
@@ -279,7 +245,11 @@ impl Inquest<'_, '_, '_> {
     fn wait(&mut self) -> Result<(), Error> {
         let judged = self.window.next_within(NEWS);
         self.tell_progress(0);
-        judged.map_or(Ok(()), |judged| self.take(judged))
+        match judged {
+            Some(judged) => self.take(judged),
+            // What waits to be written is not to wait for a large file.
+            None => self.keep(Vec::new()),
+        }
     }
 
     fn tell_progress(&mut self, entries: u64) {
@@ -292,7 +262,18 @@ impl Inquest<'_, '_, '_> {
     }
 
     fn take(&mut self, judged: Judged) -> Result<(), Error> {
-        let Judged { counts, findings, problems, rows } = judged;
+        let Judged { counts, findings, problems, damage, settled, aged, rows } = judged;
+        for Aged { before, after } in aged {
+            if let (Some((moment, bytes)), false) = (before, self.whole) {
+                self.ages.forget_at(moment, bytes);
+            }
+            if let Some((moment, bytes)) = after {
+                self.ages.note_at(moment, bytes);
+            }
+        }
+        if let Some(manifest) = self.manifest {
+            manifest.note_damage(&damage, &settled)?;
+        }
         self.report.counts.add(&counts);
         for finding in &findings {
             self.monitor.finding(finding);
@@ -301,7 +282,7 @@ impl Inquest<'_, '_, '_> {
             self.monitor.problem(&problem);
             self.report.problems.push(problem);
         }
-        self.tell_progress(counts.sound + counts.drift + counts.damaged);
+        self.tell_progress(counts.sound + counts.drift + counts.alike + counts.damaged);
         self.keep(rows)
     }
 
@@ -319,6 +300,17 @@ impl Inquest<'_, '_, '_> {
         }
         if self.examiner.reading.cancel.requested() {
             return Err(Error::Interrupted);
+        }
+        let mut missing: Vec<EntryPath> = self.sums.take().unwrap_or_default().into_keys().collect();
+        missing.sort();
+        for path in missing {
+            self.report.counts.drift += 1;
+            let verdict = Verdict::Drift(Drift::GoneOnBothSides);
+            self.monitor.finding(&Finding {
+                path,
+                verdict,
+                detail: Some("it is only in the list".to_owned()),
+            });
         }
         self.manifest.map_or(Ok(()), |manifest| Ok(manifest.apply(Vec::new())?))
     }

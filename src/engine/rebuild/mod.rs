@@ -6,36 +6,58 @@
 //! come; a rebuild that is stopped, fails or is killed leaves those that were verified marked with the moment, and the
 //! next one does not read them again.
 
+mod along;
+mod due;
+mod examiner;
 mod inquest;
 mod read;
 mod report;
 mod stream;
 
+pub use along::verify_along;
 pub use report::{Counts, Rebuilt};
 
 use super::gates;
 use super::job::Job;
+use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
+use crate::config::verification::Portion;
 use crate::error::Error;
 use crate::lock::RunLock;
-use crate::manifest::{Bounds, Manifest, ManifestError, Reader, RunKind, RunRow, Unfinished};
-use crate::model::{RootMounts, Timestamp};
-use crate::monitor::{Amount, Monitor};
+use crate::manifest::{Bounds, Manifest, ManifestError, Reader, Rows, RunKind, RunRow, Unfinished};
+use crate::model::{RootMounts, Sums, Timestamp};
+use crate::monitor::{Amount, Monitor, Phase};
+use crate::plan::ages::Ages;
 use crate::plan::verdict::Sides;
-use inquest::Scan;
+use inquest::{Ledger, Scan};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// What is asked of a rebuild.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     /// Which contents are read.
     pub sides: Sides,
     /// Leave the manifest as it is.
     pub report_only: bool,
+    /// Only a part of what the manifest knows, what was verified longest ago first; `None`: all there is.
+    pub part: Option<Part>,
+    /// Have SQLite look over the whole manifest first.
+    pub integrity: bool,
 }
 
-/// Reads everything again, says what is not sound, and writes a fresh manifest.
+/// A part of what the manifest knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Part {
+    /// So much of it, in bytes of the source.
+    pub limit: Portion,
+    /// What was verified longer ago than this.
+    pub older_than: Option<Duration>,
+}
+
+/// Reads everything again, says what is not sound, and writes a fresh manifest. With `sums` these are the witness
+/// instead of the manifest.
 ///
 /// # Errors
 /// Only what stops it as a whole; what could not be read is in the report.
@@ -43,14 +65,15 @@ pub fn rebuild(
     job: &Job,
     lock: &RunLock,
     options: Options,
+    sums: Option<&Sums>,
     cancel: &Cancel,
     monitor: &dyn Monitor,
 ) -> Result<Rebuilt, Error> {
     let attempt = |trusted| {
         if options.report_only {
-            look(job, options, trusted, cancel, monitor)
+            look(job, (options, sums), trusted, cancel, monitor)
         } else {
-            renew(job, lock, options, cancel, monitor)
+            renew(job, lock, (options, sums), cancel, monitor)
         }
     };
     match attempt(true) {
@@ -72,7 +95,7 @@ pub fn rebuild(
 /// A rebuild that reports and writes nothing, not even that it was.
 fn look(
     job: &Job,
-    options: Options,
+    (options, sums): (Options, Option<&Sums>),
     trusted: bool,
     cancel: &Cancel,
     monitor: &dyn Monitor,
@@ -87,6 +110,9 @@ fn look(
     };
     if let Some(reader) = &reader {
         reader.check_job(&job.roots())?;
+        if options.integrity {
+            reader.check_integrity()?;
+        }
     }
     let recorded = reader.as_ref().map_or(Ok(RootMounts::default()), Reader::root_mounts)?;
     let trees = job.open_trees(false, &recorded)?;
@@ -97,11 +123,15 @@ fn look(
         Some(reader) => (!reader.knows_entries()?, reader.runs(RUNS_ASKED)?),
         None => (true, Vec::new()),
     };
-    let rows = reader.as_ref().map(|reader| reader.rows(Bounds::All));
     let rules = job.rules(&trees.source, began);
-    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since: None, cancel };
+    let suspects = HashSet::new();
+    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since: None, suspects, sums, cancel };
     let mut report = Rebuilt { report_only: true, ..Rebuilt::default() };
-    let outcome = scan.carry_out(rows, None, expected_bytes(&runs, options.sides), &mut report, monitor);
+    let ledger = Ledger { manifest: None, ages: &mut Ages::default(), report: &mut report, monitor };
+    let outcome = match &reader {
+        Some(reader) => scan.all_or_part(&|bounds| reader.rows(bounds), &runs, ledger),
+        None => scan.carry_out(None, expected_bytes(&runs, options.sides), ledger),
+    };
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     match outcome {
@@ -114,7 +144,7 @@ fn look(
 fn renew(
     job: &Job,
     lock: &RunLock,
-    options: Options,
+    (options, sums): (Options, Option<&Sums>),
     cancel: &Cancel,
     monitor: &dyn Monitor,
 ) -> Result<Rebuilt, Error> {
@@ -123,6 +153,10 @@ fn renew(
     // Before the manifest: one that is only just made would say that the job had its first run.
     let trees = job.open_trees(false, &RootMounts::default())?;
     let manifest = job.open_manifest(lock, began, monitor)?;
+    if options.integrity {
+        manifest.check_integrity()?;
+        monitor.note("SQLite found nothing wrong with the manifest");
+    }
     let (anchors, recorded) = (&trees.anchors, manifest.root_mounts()?);
     gates::expect(job, &recorded, &anchors.source, Some(&anchors.replica))?;
     gates::record(anchors, &recorded, false, &manifest, monitor)?;
@@ -135,13 +169,16 @@ fn renew(
     let runs = manifest.runs(RUNS_ASKED)?;
     let run = manifest.begin_run(RunKind::Rebuild, began)?;
     monitor.begun(run);
-    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since, cancel };
+    let suspects = manifest.damage()?.into_iter().map(|row| row.path).collect();
+    let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since, suspects, sums, cancel };
     let mut report = Rebuilt { run: Some(run), ..Rebuilt::default() };
-    let rows = Some(manifest.rows(Bounds::All));
+    let mut ages = Ages::default();
+    let ledger = Ledger { manifest: Some(&manifest), ages: &mut ages, report: &mut report, monitor };
     let outcome = scan
-        .carry_out(rows, Some(&manifest), expected_bytes(&runs, options.sides), &mut report, monitor)
+        .all_or_part(&|bounds| manifest.rows(bounds), &runs, ledger)
         .and_then(|()| Ok(anchors.recheck()?))
-        .and_then(|()| Ok(manifest.note_rebuild(None)?));
+        .and_then(|()| Ok(manifest.note_coverage(&ages.days())?))
+        .and_then(|()| if options.part.is_none() { Ok(manifest.note_rebuild(None)?) } else { Ok(()) });
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let mut figures = report.figures();
@@ -160,6 +197,45 @@ fn renew(
     }
 }
 
+impl Scan<'_> {
+    /// Reads all there is, or the part of what `rows` have that is asked for.
+    fn all_or_part<'r>(
+        &self,
+        rows: &dyn Fn(Bounds) -> Rows<'r>,
+        runs: &[RunRow],
+        ledger: Ledger<'_>,
+    ) -> Result<(), Error> {
+        let Some(part) = self.options.part else {
+            return self.carry_out(Some(rows(Bounds::All)), expected_bytes(runs, self.options.sides), ledger);
+        };
+        // What is not looked at is as the last run saw it.
+        let seen = runs.iter().find(|run| run.is_complete()).map(|run| &run.figures);
+        let seen = seen.map_or((0, 0), |figures| (figures.entries, figures.entry_bytes));
+        *ledger.ages = Ages::default();
+        for row in rows(Bounds::All) {
+            ledger.ages.note(&row?);
+        }
+        let all = ledger.ages.all().bytes;
+        let span = part.older_than.and_then(|span| i64::try_from(span.as_secs()).ok());
+        let until = span.map_or(i64::MAX, |span| self.rules.began.seconds.saturating_sub(span));
+        let Some(due) = ledger.ages.due(part.limit.of(all), until) else {
+            (ledger.report.counts.source_entries, ledger.report.counts.source_bytes) = seen;
+            return Ok(());
+        };
+        let times = if self.options.sides == Sides::Both { 2 } else { 1 };
+        let expected = Amount { entries: 0, bytes: due.bytes.saturating_mul(times) };
+        ledger.monitor.phase(Phase::Rebuild, Some(expected));
+        let trees = (&self.trees.source, &self.trees.replica);
+        let joined = due::due(rows(Bounds::VerifiedBefore(due.until)), due, trees, None);
+        let workers = Workers::of(&self.job.settings, self.cancel)?;
+        let Ledger { manifest, ages, report, monitor } = ledger;
+        let ledger = Ledger { manifest, ages, report: &mut *report, monitor };
+        let outcome = self.examine(joined, false, &workers, ledger);
+        (report.counts.source_entries, report.counts.source_bytes) = seen;
+        outcome
+    }
+}
+
 /// Notes that a rebuild begins. Whether the manifest knew nothing then; since when what was verified is not read
 /// again.
 fn begin(
@@ -169,7 +245,7 @@ fn begin(
     monitor: &dyn Monitor,
 ) -> Result<(bool, Option<Timestamp>), Error> {
     let anew = !manifest.knows_entries()?;
-    if options.sides != Sides::Both {
+    if options.sides != Sides::Both || options.part.is_some() {
         return Ok((anew, None));
     }
     if let Some(unfinished) = manifest.unfinished_rebuild()?

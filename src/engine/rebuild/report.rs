@@ -1,8 +1,8 @@
 //! What a rebuild found, counted as it goes.
 
 use crate::error::ExitCode;
-use crate::manifest::RunFigures;
-use crate::model::{Change, Finding, Problem, Verdict};
+use crate::manifest::{DamageRow, RunFigures};
+use crate::model::{Change, EntryPath, Finding, Problem, Verdict};
 use std::time::Duration;
 
 /// How many entries met with which verdict.
@@ -14,6 +14,9 @@ pub struct Counts {
     pub drift: u64,
     /// Damaged, on either side or both.
     pub damaged: u64,
+    /// The same on both sides, and not what the manifest knows, under metadata that says nothing of it: taken for
+    /// right from now on.
+    pub alike: u64,
     /// Of these, damaged in the replica only, with the source read and found good: the next run restores them.
     pub mendable: u64,
     /// Entries of the source, its root not counted.
@@ -43,6 +46,7 @@ impl Counts {
         self.sound += other.sound;
         self.drift += other.drift;
         self.damaged += other.damaged;
+        self.alike += other.alike;
         self.mendable += other.mendable;
         self.source_entries += other.source_entries;
         self.source_bytes += other.source_bytes;
@@ -76,8 +80,21 @@ pub(super) struct Judged {
     pub(super) counts: Counts,
     pub(super) findings: Vec<Finding>,
     pub(super) problems: Vec<Problem>,
+    /// Damage, for the manifest to remember.
+    pub(super) damage: Vec<DamageRow>,
+    /// Damage that was known before and is none any more.
+    pub(super) settled: Vec<EntryPath>,
+    /// Whose age is another now.
+    pub(super) aged: Vec<Aged>,
     /// For the manifest.
     pub(super) rows: Vec<Change>,
+}
+
+/// A file that was looked at: when its content was verified last (in seconds since 1970), and its size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aged {
+    pub(super) before: Option<(i64, u64)>,
+    pub(super) after: Option<(i64, u64)>,
 }
 
 impl Rebuilt {
@@ -106,7 +123,7 @@ impl Rebuilt {
 
     /// Entries that were judged.
     pub fn entries(&self) -> u64 {
-        self.counts.sound + self.counts.earlier + self.counts.drift + self.counts.damaged
+        self.counts.sound + self.counts.earlier + self.counts.drift + self.counts.alike + self.counts.damaged
     }
 
     /// Bytes read in a second.

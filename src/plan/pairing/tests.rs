@@ -20,7 +20,15 @@ fn rules() -> Rules {
         preserve: Preserve::default(),
     };
     let began = Timestamp::new(2_000, 0);
-    Rules { rights, ignore_ctime: false, ignore_inode: false, nodev: false.into(), began, tick_nanos: 1 }
+    Rules {
+        rights,
+        ignore_ctime: false,
+        ignore_inode: false,
+        trust_metadata: false,
+        nodev: false.into(),
+        began,
+        tick_nanos: 1,
+    }
 }
 
 /// A file with what it holds.

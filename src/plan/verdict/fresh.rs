@@ -14,6 +14,7 @@ impl Case<'_> {
     ///
     /// - in step (the same bytes on both sides, the metadata as it should be): a new row, whoever
     ///   touched what before. The next run is idle;
+    /// - both alike, and not what the manifest knows: a new row. Two rotten copies do not agree;
     /// - source damaged, or nobody knows which side is: the old row. It keeps the next run from
     ///   bringing the damage over, and where the replica is missing or was touched, its MD5 makes
     ///   the copy fail instead;
@@ -32,6 +33,7 @@ impl Case<'_> {
             Verdict::Drift(Drift::GoneOnBothSides) => None,
             Verdict::Drift(_) if self.both_read() && !self.contents.same => doubted(),
             Verdict::Sound | Verdict::Drift(_) => self.fresh().or_else(old),
+            verdict if self.is_alike(verdict) => self.fresh().or_else(old),
             verdict if self.is_mendable(verdict) => doubted(),
             Verdict::Damaged(_) | Verdict::Unreadable => old(),
         }
@@ -40,6 +42,11 @@ impl Case<'_> {
     /// Whether the replica is damaged and the source was read and is not: the next run restores it.
     pub fn is_mendable(&self, verdict: Verdict) -> bool {
         verdict == Verdict::Damaged(Damage::Replica) && matches!(self.contents.source, Content::Read { .. })
+    }
+
+    /// Whether both sides hold the same that the manifest does not know: a change that hid its tracks, and came over.
+    pub fn is_alike(&self, verdict: Verdict) -> bool {
+        verdict == Verdict::Damaged(Damage::Both) && self.both_read() && self.contents.same
     }
 
     /// A new row, where both sides are known to be in step.

@@ -257,7 +257,7 @@ impl<'a> Case<'a> {
             ),
             Damage::Both if self.contents.same => format!(
                 "the bytes of both sides are the same ({ours}), but not those the manifest knows ({known}), \
-                 {still}; if they are right, touch the file in the source"
+                 {still}; they are taken for right from now on"
             ),
             Damage::Both => format!(
                 "the bytes of neither source ({ours}) nor replica ({theirs}) are those the manifest knows ({known})"

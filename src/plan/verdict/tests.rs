@@ -25,6 +25,7 @@ fn rules() -> Rules {
         },
         ignore_ctime: false,
         ignore_inode: false,
+        trust_metadata: false,
         nodev: false.into(),
         began: time(1000),
         tick_nanos: 1,
@@ -103,7 +104,7 @@ fn every_pair_of_contents_and_metadata_has_its_verdict_and_its_row() {
         ("=1", "~2", Damaged(Replica), "doubted"),
         // The source rotten.
         ("=2", "=1", Damaged(Source), "old"),
-        ("=2", "=2", Damaged(Both), "old"),
+        ("=2", "=2", Damaged(Both), "new"),
         ("=2", "=3", Damaged(Both), "old"),
         ("=2", "~1", Damaged(Source), "old"),
         ("=2", "~2", Damaged(Source), "old"),
