@@ -14,6 +14,7 @@ use crate::plan::Intent;
 use log::Level;
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Several monitors as one.
@@ -22,6 +23,9 @@ pub struct Together<'m>(pub Vec<&'m dyn Monitor>);
 impl Monitor for Together<'_> {
     fn begun(&self, run: i64) {
         self.0.iter().for_each(|monitor| monitor.begun(run));
+    }
+    fn reading(&self, bytes: &Arc<AtomicU64>) {
+        self.0.iter().for_each(|monitor| monitor.reading(bytes));
     }
     fn phase(&self, phase: Phase, total: Option<Amount>) {
         self.0.iter().for_each(|monitor| monitor.phase(phase, total));

@@ -188,7 +188,9 @@ impl Look<'_> {
             prepare: &mut || Ok(()),
             settle: &mut |_| Ok(()),
         };
+        let seen = self.reader.map_or(Ok(None), Reader::last_complete)?;
         let scan = Scan {
+            expected: seen.map(|figures| figures.entries),
             job: self.job,
             source: self.source,
             replica,

@@ -69,6 +69,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let before = manifest.held_plan()?;
     trees.source.recall_mounts(manifest.source_mounts()?);
     let workers = Workers::of(&job.settings, cancel)?;
+    monitor.reading(&workers.bytes_read());
     let rules = job.rules(&trees.source, began);
     let trash = Opened::for_run(job, &trees.replica, began)?;
     manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
@@ -271,6 +272,7 @@ impl<'e> Pass<'e> {
             settle: &mut |dones| settle(dones, manifest, tally, self.monitor),
         };
         let scan = Scan {
+            expected: manifest.last_complete()?.map(|figures| figures.entries),
             job: self.job,
             source,
             replica: Some(replica),

@@ -25,6 +25,8 @@ const SCANNED_TOGETHER: u64 = 1024;
 
 /// What a scan needs to know.
 pub struct Scan<'e> {
+    /// Entries that the last complete run saw.
+    pub expected: Option<u64>,
     /// Whose trees these are.
     pub job: &'e Job,
     /// The tree that is mirrored.
@@ -74,7 +76,7 @@ impl Scan<'_> {
         books: Books<'_>,
         monitor: &dyn Monitor,
     ) -> Result<Scanned, Error> {
-        monitor.phase(Phase::Scan, None);
+        monitor.phase(Phase::Scan, self.expected.map(|entries| Amount { entries, bytes: 0 }));
         let comparison =
             self.replica.map(|replica| comparison(self.job, self.source, replica, self.rules, self.cancel));
         let mode = Mode { renames: self.renames, ahead: self.ahead.clone() };

@@ -9,12 +9,14 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
 /// Worker threads.
 pub struct Workers {
     pool: ThreadPool,
+    pace: Arc<Pace>,
 }
 
 /// So many batches a worker may be out: one in hand and one waiting.
@@ -23,24 +25,22 @@ const BATCHES_PER_WORKER: usize = 2;
 impl Workers {
     /// As many as a job is to have, which read no faster than it may until `cancel` is requested.
     pub fn of(settings: &Settings, cancel: &Cancel) -> Result<Self, Error> {
-        let pace = settings.bandwidth_limit.map(|limit| Arc::new(Pace::new(limit, cancel.clone())));
-        Self::new(settings.workers, pace, false)
+        Self::new(settings.workers, Pace::new(settings.bandwidth_limit, cancel.clone()), false)
     }
 
     /// The same, for what nobody waits for: others go before it at the processor and at the disks.
     pub fn in_the_background(settings: &Settings, cancel: &Cancel) -> Result<Self, Error> {
-        let pace = settings.bandwidth_limit.map(|limit| Arc::new(Pace::new(limit, cancel.clone())));
-        Self::new(settings.workers, pace, true)
+        Self::new(settings.workers, Pace::new(settings.bandwidth_limit, cancel.clone()), true)
     }
 
-    fn new(count: usize, pace: Option<Arc<Pace>>, background: bool) -> Result<Self, Error> {
+    fn new(count: usize, pace: Pace, background: bool) -> Result<Self, Error> {
+        let pace = Arc::new(pace);
+        let theirs = Arc::clone(&pace);
         let start = move |_| {
             if background {
                 priority::step_back();
             }
-            if let Some(pace) = &pace {
-                Arc::clone(pace).keep_to();
-            }
+            Arc::clone(&theirs).keep_to();
         };
         let pool = ThreadPoolBuilder::new()
             .num_threads(count)
@@ -48,7 +48,12 @@ impl Workers {
             .thread_name(|number| format!("worker-{number}"))
             .build()
             .map_err(|error| Error::Threads(error.to_string()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, pace })
+    }
+
+    /// Bytes of contents that they have read so far: a count that goes on.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        self.pace.bytes_read()
     }
 
     /// Calls `body` on this thread with a window through which it hands out work.
@@ -140,7 +145,7 @@ mod tests {
     fn one_of_twenty_panics(take: impl Fn(&mut Window<'_, '_, u32>) + Send + 'static) -> bool {
         let (told, hear) = channel();
         thread::spawn(move || {
-            let workers = Workers::new(2, None, false).unwrap();
+            let workers = Workers::new(2, Pace::new(None, Cancel::new()), false).unwrap();
             let result = catch_unwind(AssertUnwindSafe(|| {
                 workers.within(|window| {
                     for number in 0..20 {
@@ -178,7 +183,7 @@ mod tests {
     #[test]
     fn a_panic_of_who_hands_out_work_waits_for_what_is_out() {
         let done = AtomicU32::new(0);
-        let workers = Workers::new(2, None, false).unwrap();
+        let workers = Workers::new(2, Pace::new(None, Cancel::new()), false).unwrap();
         let result = catch_unwind(AssertUnwindSafe(|| {
             workers.within(|window: &mut Window<'_, '_, ()>| {
                 for _ in 0..4 {

@@ -230,6 +230,16 @@ pub(super) fn side_from_code(code: u8) -> Side {
 }
 
 /// The last `count` runs, newest first.
+/// The figures of the last run that saw both trees to their end.
+pub(super) fn last_complete(
+    connection: &Connection,
+    file: &Path,
+) -> Result<Option<RunFigures>, ManifestError> {
+    const LOOKED_THROUGH: u32 = 20;
+    let runs = runs(connection, file, LOOKED_THROUGH)?;
+    Ok(runs.into_iter().find(RunRow::is_complete).map(|run| run.figures))
+}
+
 pub(super) fn runs(connection: &Connection, file: &Path, count: u32) -> Result<Vec<RunRow>, ManifestError> {
     let failed = || sqlite("read", file);
     // One that is only looked into is not upgraded.

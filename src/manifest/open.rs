@@ -3,7 +3,7 @@
 use super::entries::{self, Bounds, Rows};
 use super::error::{ManifestError, sqlite};
 use super::file::{self, Header};
-use super::history::{self, RunRow};
+use super::history::{self, RunFigures, RunRow};
 use super::journal::Jottings;
 use super::schema;
 use super::write::Waiting;
@@ -111,6 +111,11 @@ impl Manifest {
     pub fn find_folder_by_inode(&self, inode: u64) -> Result<Vec<EntryPath>, ManifestError> {
         self.flush()?;
         entries::folders_of(&self.connection, &self.path, inode)
+    }
+
+    /// The figures of the last run that saw both trees to their end, as far as that is not long ago.
+    pub fn last_complete(&self) -> Result<Option<RunFigures>, ManifestError> {
+        history::last_complete(&self.connection, &self.path)
     }
 
     /// The last `count` runs, newest first.

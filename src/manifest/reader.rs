@@ -4,7 +4,7 @@ use super::entries::{self, Bounds, Rows};
 use super::error::{ManifestError, sqlite};
 use super::file::{self, Header, beside};
 use super::held::{self, HeldRow};
-use super::history::{self, RunRow, side_from_code};
+use super::history::{self, RunFigures, RunRow, side_from_code};
 use super::open::{JobRoots, check_job};
 use super::root_mounts;
 use super::totals::{self, Totals};
@@ -115,6 +115,11 @@ impl Reader {
     /// The folders whose rows have this inode of the source; see [`super::Manifest::find_folder_by_inode`].
     pub fn find_folder_by_inode(&self, inode: u64) -> Result<Vec<EntryPath>, ManifestError> {
         entries::folders_of(&self.connection, &self.path, inode)
+    }
+
+    /// See [`super::Manifest::last_complete`].
+    pub fn last_complete(&self) -> Result<Option<RunFigures>, ManifestError> {
+        history::last_complete(&self.connection, &self.path)
     }
 
     /// The last `count` runs, newest first.

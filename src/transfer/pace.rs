@@ -1,11 +1,12 @@
-//! A limit to how fast contents are read, for all workers of a run together.
+//! How much of contents is read, and a limit to how fast, for all workers of a run together.
 //!
-//! What is copied, compared or hashed is read first, so that reading is where the limit is kept: in this module's
+//! What is copied, compared or hashed is read first, so that reading is where the limit is kept, and counted: in this module's
 //! parent, piece by piece. Each worker thread is told once by which pace it goes (the one who reads may be many calls
 //! away from the one who knows the job).
 
 use crate::cancel::Cancel;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -22,10 +23,12 @@ const PIECES: u64 = 20;
 /// The least piece: a limit below a few of these a second is kept all the same, in longer naps.
 const LEAST_PIECE: u64 = 4096;
 
-/// A limit in bytes a second.
+/// Bytes that were read, and a limit in bytes a second.
 #[derive(Debug)]
 pub struct Pace {
-    bytes_per_second: u64,
+    read: Arc<AtomicU64>,
+    /// At least one.
+    bytes_per_second: Option<u64>,
     /// Up to when all that was read is paid for.
     paid_until: Mutex<Instant>,
     cancel: Cancel,
@@ -36,10 +39,16 @@ thread_local! {
 }
 
 impl Pace {
-    /// So many bytes a second (at least one), until `cancel` is requested: then nobody waits any more.
-    pub fn new(bytes_per_second: u64, cancel: Cancel) -> Self {
+    /// So many bytes a second (at least one), or as many as come; until `cancel` is requested: then nobody waits any more.
+    pub fn new(bytes_per_second: Option<u64>, cancel: Cancel) -> Self {
         let paid_until = Mutex::new(Instant::now());
-        Self { bytes_per_second: bytes_per_second.max(1), paid_until, cancel }
+        let bytes_per_second = bytes_per_second.map(|limit| limit.max(1));
+        Self { read: Arc::default(), bytes_per_second, paid_until, cancel }
+    }
+
+    /// Bytes read so far, by all who go by it: a count that goes on.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read)
     }
 
     /// From now on this thread goes by it.
@@ -49,13 +58,16 @@ impl Pace {
 
     /// Bytes to read at a time.
     fn piece(&self) -> usize {
-        usize::try_from((self.bytes_per_second / PIECES).max(LEAST_PIECE)).unwrap_or(usize::MAX)
+        let piece = self.bytes_per_second.map(|limit| (limit / PIECES).max(LEAST_PIECE));
+        piece.and_then(|piece| usize::try_from(piece).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Waits until so many bytes more may have been read.
+    /// Counts bytes, and waits until so many more may have been read.
     fn pay(&self, bytes: usize) {
+        self.read.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let Some(bytes_per_second) = self.bytes_per_second else { return };
         let nanos = u128::try_from(bytes).unwrap_or(u128::MAX).saturating_mul(1_000_000_000)
-            / u128::from(self.bytes_per_second);
+            / u128::from(bytes_per_second);
         let price = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let until = {
             let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,18 +92,20 @@ pub(super) fn paced<E>(
     into: &mut [u8],
     mut read: impl FnMut(&mut [u8], usize) -> Result<usize, E>,
 ) -> Result<usize, E> {
-    let Some(pace) = PACE.with_borrow(Clone::clone) else { return read(into, 0) };
-    let mut filled = 0;
-    while filled < into.len() {
-        let end = into.len().min(filled.saturating_add(pace.piece()));
-        let more = read(&mut into[filled..end], filled)?;
-        pace.pay(more);
-        filled += more;
-        if filled < end {
-            break;
+    PACE.with_borrow(|pace| {
+        let Some(pace) = pace else { return read(into, 0) };
+        let mut filled = 0;
+        while filled < into.len() {
+            let end = into.len().min(filled.saturating_add(pace.piece()));
+            let more = read(&mut into[filled..end], filled)?;
+            pace.pay(more);
+            filled += more;
+            if filled < end {
+                break;
+            }
         }
-    }
-    Ok(filled)
+        Ok(filled)
+    })
 }
 
 #[cfg(test)]
@@ -101,7 +115,7 @@ mod tests {
 
     /// How long it takes so many threads to read so much each.
     fn read(bytes_per_second: u64, threads: usize, each: usize, cancel: &Cancel) -> Duration {
-        let pace = Arc::new(Pace::new(bytes_per_second, cancel.clone()));
+        let pace = Arc::new(Pace::new(Some(bytes_per_second), cancel.clone()));
         let started = Instant::now();
         thread::scope(|scope| {
             for _ in 0..threads {
@@ -134,7 +148,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_file_ends_the_reading() {
-        Arc::new(Pace::new(u64::MAX, Cancel::new())).keep_to();
+        let pace = Arc::new(Pace::new(None, Cancel::new()));
+        let count = pace.bytes_read();
+        pace.keep_to();
         let mut asked = Vec::new();
         let read = |into: &mut [u8], at| {
             asked.push((at, into.len()));
@@ -142,5 +158,6 @@ mod tests {
         };
         assert_eq!(paced(&mut [0; 10], read), Ok(3));
         assert_eq!(asked, [(0, 10)]);
+        assert_eq!(count.load(Ordering::Relaxed), 3);
     }
 }

@@ -89,6 +89,7 @@ impl Scan<'_> {
         ledger: Ledger<'_>,
     ) -> Result<(), Error> {
         let Ledger { manifest, ages, report, monitor } = ledger;
+        monitor.reading(&workers.bytes_read());
         let bytes = AtomicU64::new(0);
         let (source, replica) = (&self.trees.source, &self.trees.replica);
         let chunk_bytes = self.job.settings.chunk_bytes;
