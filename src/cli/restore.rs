@@ -30,6 +30,7 @@ pub fn run(options: RestoreOptions) -> Result<ExitCode, Error> {
         job: environment::overlay(options.job)?,
         at: environment::parsed(options.at, "AT", |text| Ok(text.to_owned()))?,
         to: environment::folder(options.to, "TO"),
+        list: environment::switch(options.list, "LIST")?,
         from_replica: environment::switch(options.from_replica, "FROM_REPLICA")?,
         ..options
     };
