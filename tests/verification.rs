@@ -4,9 +4,10 @@
 
 mod common;
 
-use common::program::{Output, finish, start};
-use common::tree::{remove, write};
+use common::program::{Output, Running, finish, start, wait_until};
+use common::tree::{chmod, remove, write};
 use common::{Mirror, settle};
+use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -52,7 +53,7 @@ fn damage_in_the_source_is_told_by_every_run_and_the_good_copy_kept_until_it_is_
     for _ in 0..2 {
         let output = mirror.run(&[]).expect(3);
         assert!(output.stderr.contains("cannot vouch for small/03 (source): damaged: "), "{}", output.stderr);
-        assert!(output.stderr.contains("restore PATH --from-replica"), "{}", output.stderr);
+        assert!(output.stderr.contains("twinfold restore small/03 --from-replica"), "{}", output.stderr);
         assert_eq!(fs::read(mirror.in_replica("small/03")).unwrap(), good);
     }
     mirror.run(&["-n"]).expect(3);
@@ -72,6 +73,25 @@ fn damage_in_the_source_is_told_by_every_run_and_the_good_copy_kept_until_it_is_
     settle();
     mirror.sync();
     mirror.assert_idle();
+}
+
+#[test]
+fn damage_goes_nowhere_when_the_file_gets_other_permissions_or_another_name() {
+    let mirror = mirrored();
+    let good = |name: &str| fs::read(mirror.in_replica(name)).unwrap();
+    let (small, large) = (good("small/03"), good("large"));
+    mirror.rot_source("small/03");
+    mirror.rot_source("large");
+    call(&mirror, &["rebuild-index"], &[]).expect(6);
+    mirror.run(&[]).expect(3);
+    chmod(mirror.in_source("small/03"), 0o600);
+    chmod(mirror.in_source("large"), 0o600);
+    mirror.run(&[]).expect(3);
+    assert!(good("small/03") == small && good("large") == large, "other permissions are no other content");
+    fs::rename(mirror.in_source("small/03"), mirror.in_source("renamed")).unwrap();
+    mirror.run(&[]);
+    assert!(good("renamed") == small, "the good copy followed");
+    assert!(!mirror.in_replica("small/03").exists());
 }
 
 #[test]
@@ -269,7 +289,7 @@ fn a_manifest_whose_index_is_broken_is_found_on_request_and_made_anew() {
     let mirror = mirrored();
     call(&mirror, &["rebuild-index", "--integrity-check"], &[]).expect(0);
     assert!(mirror.log().contains("SQLite found nothing wrong"), "{}", mirror.log());
-    let connection = rusqlite::Connection::open(mirror.manifest()).unwrap();
+    let connection = Connection::open(mirror.manifest()).unwrap();
     // An index that lacks the rows that it should have.
     connection.execute_batch("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'kind = 1', 'kind = 0') WHERE type = 'index' AND sql LIKE '%kind = 1%'; PRAGMA writable_schema = RESET").unwrap();
     drop(connection);
@@ -292,16 +312,29 @@ fn a_rebuild_that_is_killed_again_and_again_loses_nothing_and_comes_to_its_end()
     mirror.rot_replica("f1/0008");
     let good = fs::read(mirror.in_replica("f0/0007")).unwrap();
     sleep(Duration::from_millis(1100));
-    let slow = ["--bandwidth-limit", "8MiB"];
-    for pause in [60, 300, 1400, 90, 1450] {
-        let mut command = mirror.program(&["rebuild-index", "--heal"]);
-        command.args(mirror.roots()).args(slow);
+    let begun = |pause: u64| {
+        let mut command = mirror.program(&["rebuild-index", "--heal", "--bandwidth-limit", "4MiB"]);
+        command.args(mirror.roots());
         let running = start(command);
         sleep(Duration::from_millis(pause));
+        running
+    };
+    let end = |running: Running| {
         running.signal(Signal::KILL);
         let _ = running.wait();
         assert_eq!(fs::read(mirror.in_replica("f0/0007")).unwrap(), good);
+    };
+    for pause in [20, 60, 150, 400] {
+        end(begun(pause));
     }
+    let newest = || -> i64 {
+        let connection = Connection::open(mirror.manifest()).unwrap();
+        connection.query_row("SELECT max(hashed) FROM entries", [], |row| row.get(0)).unwrap_or(0)
+    };
+    let before = newest();
+    let running = begun(0);
+    wait_until("something is verified", || newest() > before);
+    end(running);
     let output = call(&mirror, &["rebuild-index", "--heal"], &[]).expect(6);
     assert!(output.stdout.contains("verified before"), "{}", output.stdout);
     call(&mirror, &["restore", "f0/0007", "--from-replica"], &[]).expect(0);

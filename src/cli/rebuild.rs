@@ -175,8 +175,10 @@ fn mend(request: &Request, job: &Job, lock: &RunLock, found: &Rebuilt, cancel: &
     };
     // What a run with problems left as it was is not told apart: it may be the damage.
     let mended = matches!(code, ExitCode::Ok | ExitCode::Held);
-    if mended && found.counts.mendable == found.counts.damaged {
-        let unread = if found.problems.is_empty() { ExitCode::Ok } else { ExitCode::Problems };
+    let counts = &found.counts;
+    if mended && counts.mendable == counts.damaged + counts.mendable_unread {
+        let all_read = found.problems.len() as u64 == counts.mendable_unread;
+        let unread = if all_read { ExitCode::Ok } else { ExitCode::Problems };
         code.worst(unread)
     } else {
         code.worst(ExitCode::Damage)

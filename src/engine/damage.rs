@@ -4,8 +4,10 @@ use super::report::Tally;
 use crate::clock;
 use crate::error::Error;
 use crate::manifest::{DamageRow, Known, Manifest};
-use crate::model::{Problem, Side};
+use crate::model::{EntryPath, Problem, Side};
 use crate::monitor::Monitor;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What cannot be done with what is damaged.
 pub const VOUCH: &str = "vouch for";
@@ -25,21 +27,32 @@ pub fn tell(manifest: &Manifest, tally: &mut Tally, monitor: &dyn Monitor) -> Re
     Ok(manifest.note_damage(&[], &settled)?)
 }
 
+/// The files whose content in the source is damaged.
+pub fn rotten(damage: &[DamageRow]) -> Arc<HashSet<EntryPath>> {
+    let in_source = damage.iter().filter(|row| row.side != "replica");
+    Arc::new(in_source.map(|row| row.path.clone()).collect())
+}
+
 /// Damage as a problem, with what to do about it.
 pub fn problem(damage: &DamageRow) -> Problem {
+    let path = &damage.path;
     let (side, advice) = match damage.side.as_str() {
-        "replica" => (Side::Replica, "twinfold rebuild-index --heal restores it from the source"),
+        "replica" => (Side::Replica, "twinfold rebuild-index --heal restores it from the source".to_owned()),
         "source" => (
             Side::Source,
-            "the replica's copy is kept as it is: twinfold restore PATH --from-replica puts it in place, twinfold accept \
-             PATH takes what the source has now for right",
+            format!(
+                "twinfold restore {path} --from-replica puts the replica's copy in its place, twinfold accept {path} lets it \
+                 stand"
+            ),
         ),
         _ => (
             Side::Source,
-            "nobody knows which content is right: look at both, then put the right one into the source, or let what is there \
-             stand with twinfold accept PATH",
+            format!(
+                "nothing tells which content is right: put the right one into the source, or let what is there stand with \
+                 twinfold accept {path}"
+            ),
         ),
     };
     let cause = format!("damaged: {} (found {}); {advice}", damage.detail, clock::readable(damage.found));
-    Problem { path: damage.path.clone(), side, action: VOUCH, cause }
+    Problem { path: path.clone(), side, action: VOUCH, cause }
 }

@@ -291,6 +291,7 @@ impl Job {
             nodev: trust.nodev,
             ignore_ctime: self.settings.ignore_ctime,
             ignore_inode: self.settings.ignore_inode,
+            rotten: Arc::default(),
             trust_metadata: self.settings.adopt == Adopt::TrustMetadata,
             began,
             tick_nanos: trust.granularity_nanos,

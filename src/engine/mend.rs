@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::{EntryPath, Kind, Record, Stat};
 use crate::plan::decide::{Rules, unchanged};
 use crate::store::local::LocalStore;
-use crate::store::{Fault, Folder, Store};
+use crate::store::{During, Fault, Folder, Store};
 use crate::transfer::Interruption;
 
 /// Why nothing is put into the source.
@@ -62,10 +62,9 @@ pub fn may_replace(
     let Some(there) = copy_of(source, path)? else { return Ok(Ok(())) };
     let Some(row) = row else { return Ok(Err(Refusal::Changed)) };
     let strict = Rules { ignore_ctime: false, ignore_inode: false, ..rules.clone() };
-    if there.kind() != Kind::File
-        || copy.kind() != Kind::File
-        || !unchanged(&there.fingerprint, &row.source, &strict)
-    {
+    let are_files = there.kind() == Kind::File && copy.kind() == Kind::File;
+    let stands = || unchanged(&there.fingerprint, &row.source, &strict);
+    if !are_files || !(stands() || is_lost(job, source, path, cancel)) {
         return Ok(Err(Refusal::Changed));
     }
     let Some(known) = row.digest else { return Ok(Err(Refusal::Unknown)) };
@@ -83,6 +82,18 @@ pub fn may_replace(
         Some(found) => Err(Refusal::BadCopy { found: found.to_string(), known: known.to_string() }),
         None => Err(Refusal::Unknown),
     })
+}
+
+/// Whether the disk does not give back what the source has there: then there is nothing to lose.
+fn is_lost(job: &Job, source: &LocalStore, path: &EntryPath, cancel: &Cancel) -> bool {
+    let read = || -> Result<(), Fault> {
+        let (file, stat) = source.folder(&path.parent())?.open_file(path.name())?;
+        match hash_clone(&file, stat.fingerprint.size, job.settings.chunk_bytes, cancel) {
+            Err(Interruption::Source(error) | Interruption::Replica(error)) => Err(error).during("read"),
+            Ok(_) | Err(Interruption::Cancelled) => Ok(()),
+        }
+    };
+    read().is_err_and(|fault| fault.is_broken_content())
 }
 
 /// Brings the replica's copy of `path` to its place in `to`.

@@ -79,7 +79,8 @@ fn look_ahead(
         return Err(job.replica_gone());
     }
     let workers = Workers::of(&job.settings, cancel)?;
-    let rules = job.rules(&source, clock::now());
+    let rotten = damage::rotten(&reader.map_or(Ok(Vec::new()), Reader::damage)?);
+    let rules = Rules { rotten, ..job.rules(&source, clock::now()) };
     let vouchers = rules.rights.vouchers(source.device());
     let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
     let look =

@@ -70,7 +70,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     trees.source.recall_mounts(manifest.source_mounts()?);
     let workers = Workers::of(&job.settings, cancel)?;
     monitor.reading(&workers.bytes_read());
-    let rules = job.rules(&trees.source, began);
+    let rotten = damage::rotten(&manifest.damage()?);
+    let rules = Rules { rotten, ..job.rules(&trees.source, began) };
     let trash = Opened::for_run(job, &trees.replica, began)?;
     manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     let run = manifest.begin_run(RunKind::Sync, began)?;

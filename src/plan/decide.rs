@@ -10,6 +10,8 @@ use crate::model::{
     DeviceSet, Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Problem, Record, Seen, Side,
     Stat, Timestamp, Verb,
 };
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What holds for a whole run.
 #[derive(Clone, Debug)]
@@ -22,6 +24,9 @@ pub struct Rules {
     pub ignore_inode: bool,
     /// Files without a row are taken for right where size and time agree, and not read.
     pub trust_metadata: bool,
+    /// Files whose content in the source is known to be damaged: it goes nowhere, whatever else of them changes, unless size
+    /// or time say that somebody wrote to them.
+    pub rotten: Arc<HashSet<EntryPath>>,
     /// Devices of the source on which device nodes mean nothing: they are not made where they would.
     pub nodev: DeviceSet,
     /// When the scan began.
@@ -190,11 +195,16 @@ fn both_there(
     }
 }
 
+/// With more holes than this, in bytes, nobody hashes a file unless it is asked for, so that it could not be verified later.
+const HOLLOW: u64 = 1 << 30;
+
 /// Whether two files look like one and its copy, whatever they hold. Names of one inode are never taken on trust:
 /// what is to become of them depends on all of them.
 fn is_alike(source: &Stat, replica: &Stat, rules: &Rules) -> bool {
     let is_file = source.kind() == Kind::File && replica.kind() == Kind::File;
+    let is_hollow = source.fingerprint.size.saturating_sub(source.allocated) > HOLLOW;
     is_file
+        && !is_hollow
         && source.links == 1
         && replica.links == 1
         && rules.rights.desired(source).met(replica)
@@ -212,7 +222,8 @@ fn bring_over(
         Kind::Folder => Decision::Folder(Some(Verb::Create), Difference::None),
         Kind::File => {
             let mut copy = operation(path, Verb::Copy, Some(*source), replica.copied());
-            copy.content = row.and_then(|row| expected(source, row, rules));
+            copy.content =
+                row.and_then(|row| expected(source, row, rules).or_else(|| undamaged(source, row, rules)));
             // What the replica has there may be what another file of the source is now.
             let displaced =
                 row.filter(|row| replica.is_some() && row.source.inode != source.fingerprint.inode);
@@ -230,6 +241,13 @@ fn expected(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Times
     (!row.racy && unchanged(&source.fingerprint, &row.source, &strict))
         .then(|| row.digest.zip(row.hashed))
         .flatten()
+}
+
+/// The digest that a file must have because what it holds now is known to be damaged.
+fn undamaged(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Timestamp)> {
+    let (now, then) = (&source.fingerprint, &row.source);
+    let untouched = now.kind == then.kind && now.size == then.size && now.mtime == then.mtime;
+    (untouched && rules.rotten.contains(&row.path)).then(|| row.digest.zip(row.hashed)).flatten()
 }
 
 /// The digest of equal contents that were not hashed: the row's, where all figures of either side say

@@ -7,6 +7,7 @@ use crate::model::{
     Difference, Digest, EntryPath, Fingerprint, Kind, Operation, Preserve, Problem, Record, Seen, Stat,
     Timestamp, Verb,
 };
+use std::sync::Arc;
 
 const OLD: Timestamp = Timestamp::new(1_000, 5);
 const NOW: Timestamp = Timestamp::new(2_000, 5);
@@ -26,6 +27,7 @@ fn rules() -> Rules {
         ignore_ctime: false,
         ignore_inode: false,
         trust_metadata: false,
+        rotten: Arc::default(),
         nodev: false.into(),
         began: NOW,
         tick_nanos: 4_000_000,

@@ -278,6 +278,11 @@ impl<'p> Pairing<'p> {
     fn is_certain(&self, pair: &Pair) -> bool {
         let row = &self.old[pair.old].row;
         let strict = Rules { ignore_ctime: false, ignore_inode: false, ..self.rules.clone() };
+        // What is known to be damaged would not compare equal: the replica's good copy gets the new name all the same.
+        let rotten = self.rules.rotten.contains(&row.path);
+        if rotten && unchanged(&pair.replica.fingerprint, &row.replica, &strict) {
+            return true;
+        }
         !row.racy
             && pair.source.device == self.device
             && unchanged(&pair.source.fingerprint, &row.source, &strict)

@@ -45,6 +45,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether the disk could not give back what it holds, which is damage and no lack of rights.
+    pub fn is_broken_content(&self) -> bool {
+        let broken = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
+        self.error.raw_os_error().is_some_and(|code| broken.contains(&code))
+    }
+
     /// Whether it failed for a reason that the next write would meet as well: no space, no quota, no
     /// inodes, or a file system that became read-only.
     pub fn is_lack_of_room(&self) -> bool {

@@ -9,9 +9,6 @@ use crate::plan::decide::{Rules, unchanged};
 use crate::plan::join::Joined;
 use crate::store::{Folder, Store};
 
-/// Files with more holes than this have no MD5, and are not read as a whole along with others.
-const HOLLOW: u64 = 1 << 30;
-
 /// What of `rows`, in path order, is due, as it is on both sides now. `settled`: only what nobody touched since its row
 /// was written; the rest is for the next run to look at.
 pub(super) fn due<'d, S: Store, R: Store>(
@@ -33,9 +30,6 @@ pub(super) fn due<'d, S: Store, R: Store>(
         }
         let (source, replica) = (look(&mut ours, &row.path), look(&mut theirs, &row.path));
         let (mine, other) = (present(source.as_ref()), present(replica.as_ref()));
-        if mine.is_some_and(is_hollow) {
-            return None;
-        }
         let stands = |rules: &Rules| {
             mine.zip(other).is_some_and(|(mine, other)| {
                 unchanged(&mine.fingerprint, &row.source, rules)
@@ -50,10 +44,6 @@ pub(super) fn due<'d, S: Store, R: Store>(
         }
         Some(Ok(Joined { path: row.path.clone(), source, replica, row: Some(row) }))
     })
-}
-
-fn is_hollow(stat: &Stat) -> bool {
-    stat.fingerprint.size.saturating_sub(stat.allocated) > HOLLOW
 }
 
 fn present(seen: Option<&Seen>) -> Option<&Stat> {

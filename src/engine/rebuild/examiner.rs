@@ -43,12 +43,18 @@ impl Examiner<'_> {
             } else if !joined.path.is_root() || verdict != Verdict::Sound {
                 judged.counts.count(verdict);
             }
-            judged.counts.mendable += u64::from(case.is_mendable(verdict));
+            let mendable = case.is_mendable(verdict);
+            judged.counts.mendable += u64::from(mendable);
+            judged.counts.mendable_unread += u64::from(mendable && verdict == Verdict::Unreadable);
             judged.problems.extend(case.problems());
             let finding = case.finding(verdict);
             let damaged = matches!(verdict, Verdict::Damaged(_)) && !case.is_alike(verdict);
             if let (true, Some(finding), Some(row)) = (damaged, &finding, &joined.row) {
                 judged.damage.push(damage_row(finding, row, self.rules.began));
+            } else if let (Some((side, problem)), Some(row)) = (case.broken(), &joined.row) {
+                let detail = format!("the {side}'s disk does not give its content back ({})", problem.cause);
+                let (path, known, found) = (row.path.clone(), Known::of(row), self.rules.began);
+                judged.damage.push(DamageRow { path, side: side.to_owned(), detail, found, known });
             } else if !damaged && verdict != Verdict::Unreadable && self.suspects.contains(&joined.path) {
                 judged.settled.push(joined.path.clone());
             }

@@ -47,12 +47,8 @@ pub(super) fn failed(path: &EntryPath, side: Side, fault: &Fault) -> Content {
     if fault.is_absence() {
         return Content::Vanished;
     }
-    Content::Failed(Problem {
-        path: path.clone(),
-        side,
-        action: fault.action,
-        cause: fault.error.to_string(),
-    })
+    let problem = Problem { path: path.clone(), side, action: fault.action, cause: fault.error.to_string() };
+    if fault.is_broken_content() { Content::Broken(problem) } else { Content::Failed(problem) }
 }
 
 /// A small content, perhaps still to be hashed with the others.

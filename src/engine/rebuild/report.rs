@@ -19,6 +19,8 @@ pub struct Counts {
     pub alike: u64,
     /// Of these, damaged in the replica only, with the source read and found good: the next run restores them.
     pub mendable: u64,
+    /// The same of what the disk does not give back: a problem, not counted as damaged.
+    pub mendable_unread: u64,
     /// Entries of the source, its root not counted.
     pub source_entries: u64,
     /// Bytes in the source's files and links.
@@ -48,6 +50,7 @@ impl Counts {
         self.damaged += other.damaged;
         self.alike += other.alike;
         self.mendable += other.mendable;
+        self.mendable_unread += other.mendable_unread;
         self.source_entries += other.source_entries;
         self.source_bytes += other.source_bytes;
         self.unseen += other.unseen;

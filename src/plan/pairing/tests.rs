@@ -25,6 +25,7 @@ fn rules() -> Rules {
         ignore_ctime: false,
         ignore_inode: false,
         trust_metadata: false,
+        rotten: Arc::default(),
         nodev: false.into(),
         began,
         tick_nanos: 1,

@@ -39,9 +39,15 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the replica is damaged and the source was read and is not: the next run restores it.
+    /// Whether the replica is damaged, or its disk gives it back no more, and the source was read and is not: the next run
+    /// restores it.
     pub fn is_mendable(&self, verdict: Verdict) -> bool {
-        verdict == Verdict::Damaged(Damage::Replica) && matches!(self.contents.source, Content::Read { .. })
+        let Content::Read { digest, .. } = &self.contents.source else { return false };
+        let lost = || {
+            matches!(self.contents.replica, Content::Broken(_))
+                && self.known_digest().is_none_or(|known| known == *digest)
+        };
+        verdict == Verdict::Damaged(Damage::Replica) || (verdict == Verdict::Unreadable && lost())
     }
 
     /// Whether both sides hold the same that the manifest does not know: a change that hid its tracks, and came over.

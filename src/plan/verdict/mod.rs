@@ -34,6 +34,8 @@ pub enum Content {
     Vanished,
     /// It could not be read.
     Failed(Problem),
+    /// The disk could not give it back.
+    Broken(Problem),
 }
 
 /// What reading both sides showed.
@@ -116,7 +118,7 @@ impl<'a> Case<'a> {
             return Verdict::Damaged(damage);
         }
         let contents = [&self.contents.source, &self.contents.replica];
-        if contents.into_iter().any(|content| matches!(content, Content::Failed(_))) {
+        if contents.into_iter().any(|content| matches!(content, Content::Failed(_) | Content::Broken(_))) {
             return Verdict::Unreadable;
         }
         match (self.source(), self.replica()) {
@@ -137,7 +139,7 @@ impl<'a> Case<'a> {
                 (Some(Seen::Unreadable(cause)), _) => ("look at", cause.as_str()),
                 (Some(Seen::Unlisted(_, cause)), _) => ("list", cause.as_str()),
                 (Some(Seen::Foreign(_)), _) if side == Side::Replica => ("mirror into", MOUNTED),
-                (_, Content::Failed(problem)) => return Some(problem.clone()),
+                (_, Content::Failed(problem) | Content::Broken(problem)) => return Some(problem.clone()),
                 _ => return None,
             };
             Some(Problem { path: self.joined.path.clone(), side, action, cause: cause.to_owned() })
@@ -145,6 +147,16 @@ impl<'a> Case<'a> {
         let source = of(Side::Source, self.joined.source.as_ref(), &self.contents.source);
         let replica = of(Side::Replica, self.joined.replica.as_ref(), &self.contents.replica);
         source.into_iter().chain(replica).collect()
+    }
+
+    /// The side whose content the disk could not give back, and how it said so.
+    pub fn broken(&self) -> Option<(&'static str, &'a Problem)> {
+        match (&self.contents.source, &self.contents.replica) {
+            (Content::Broken(problem), Content::Broken(_)) => Some(("both", problem)),
+            (Content::Broken(problem), _) => Some(("source", problem)),
+            (_, Content::Broken(problem)) => Some(("replica", problem)),
+            _ => None,
+        }
     }
 
     /// What is to be told of this path, if it is not sound.
@@ -316,7 +328,7 @@ impl<'a> Case<'a> {
         match content {
             Content::Read { digest, .. } => Some(*digest),
             Content::Unread if stood => self.known_digest(),
-            Content::Unread | Content::Vanished | Content::Failed(_) => None,
+            Content::Unread | Content::Vanished | Content::Failed(_) | Content::Broken(_) => None,
         }
     }
 
@@ -343,7 +355,7 @@ fn latest<'a>(seen: Option<&'a Seen>, content: &'a Content) -> Option<&'a Stat> 
     match content {
         Content::Read { stat, .. } => Some(stat),
         Content::Vanished => None,
-        Content::Unread | Content::Failed(_) => present(seen),
+        Content::Unread | Content::Failed(_) | Content::Broken(_) => present(seen),
     }
 }
 

@@ -4,6 +4,7 @@
 use super::*;
 use crate::model::{EntryPath, Kind, Preserve};
 use crate::plan::desired::Rights;
+use std::sync::Arc;
 
 fn time(seconds: i64) -> Timestamp {
     Timestamp::new(seconds, 1)
@@ -26,6 +27,7 @@ fn rules() -> Rules {
         ignore_ctime: false,
         ignore_inode: false,
         trust_metadata: false,
+        rotten: Arc::default(),
         nodev: false.into(),
         began: time(1000),
         tick_nanos: 1,
@@ -50,6 +52,7 @@ fn side(word: &str, kind: Kind, inode: u64) -> (Option<Seen>, Content) {
     let content = match letters.next() {
         Some('?') | None => Content::Unread,
         Some('!') => Content::Failed(Problem::source(&EntryPath::from("f"), "read", "rot")),
+        Some('%') => Content::Broken(Problem::source(&EntryPath::from("f"), "read", "rot")),
         Some('0') => Content::Vanished,
         Some(content) => Content::Read { stat, digest: digest(content), began: time(2000) },
     };
@@ -160,6 +163,13 @@ fn every_pair_of_contents_and_metadata_has_its_verdict_and_its_row() {
         ("~2", "=!", Unreadable, "old"),
         ("=!", "=!", Unreadable, "old"),
         ("=!", "-", Unreadable, "old"),
+        // The disk does not give it back: the replica's is made again from a source that is as it was.
+        ("=1", "=%", Unreadable, "doubted"),
+        ("~1", "=%", Unreadable, "doubted"),
+        ("~2", "=%", Unreadable, "old"),
+        ("=2", "=%", Damaged(Source), "old"),
+        ("=%", "=1", Unreadable, "old"),
+        ("=%", "=%", Unreadable, "old"),
     ];
     for (source, replica, verdict, kept) in table {
         let (joined, contents) = case(source, replica, Some(row(Some('1'))));
