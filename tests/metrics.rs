@@ -123,5 +123,5 @@ fn the_parser_of_prometheus_takes_the_file() {
             "python3 has no prometheus_client: the file was not parsed (pip install prometheus_client)",
         );
     }
-    assert_eq!(parsed.expect(0).stdout.trim(), "19");
+    assert_eq!(parsed.expect(0).stdout.trim(), "20");
 }

@@ -101,7 +101,8 @@ impl Shell {
         if let Some(error) = turn.away.take() {
             return Err(error);
         }
-        let job = Job { accept_root: turn.accept_root, ..Job::prepare(turn.settings.clone())? };
+        let verify_for = self.daemon.then_some(turn.settings.interval);
+        let job = Job { accept_root: turn.accept_root, verify_for, ..Job::prepare(turn.settings.clone())? };
         if turn.held.as_ref().is_none_or(|held| held.manifest != job.manifest) {
             turn.held = None;
             turn.held = Some(Held { manifest: job.manifest.clone(), lock: job.lock()? });

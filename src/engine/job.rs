@@ -26,6 +26,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A job whose settings hold together.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Job {
     pub manifest: PathBuf,
     /// Accept where the roots are now, wherever they were.
     pub accept_root: bool,
+    /// So long verification may go on along with a run, so that the next one is not late; `None`: as long as it takes.
+    pub verify_for: Option<Duration>,
 }
 
 /// Both trees, open.
@@ -90,7 +93,7 @@ impl Job {
                 &paths.replica,
             )),
         };
-        Ok(Self { settings, paths, manifest, accept_root: false })
+        Ok(Self { settings, paths, manifest, accept_root: false, verify_for: None })
     }
 
     /// What people call it: its name, or its two roots.

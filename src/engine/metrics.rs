@@ -136,6 +136,16 @@ pub fn text(samples: &[Sample<'_>]) -> String {
     let mut out = String::new();
     head(&mut out, "twinfold_build_info", "gauge", "The version of twinfold.");
     line(&mut out, "twinfold_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    let known = "twinfold_has_run";
+    head(
+        &mut out,
+        known,
+        "gauge",
+        "Whether any run of the job has begun; without one the job has no other metric.",
+    );
+    for (job, overview) in samples {
+        line(&mut out, known, &[("job", job)], f64::from(u8::from(overview.is_some())));
+    }
     for metric in METRICS {
         head(&mut out, metric.name, metric.kind, metric.help);
         for (job, overview) in samples {
@@ -201,7 +211,8 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
-        assert!(!text.contains("job=\"new\""), "nothing is known of it yet");
+        let of_new: Vec<&str> = text.lines().filter(|line| line.contains("job=\"new\"")).collect();
+        assert_eq!(of_new, ["twinfold_has_run{job=\"new\"} 0"], "nothing else is known of it yet");
         for metric in METRICS {
             assert_eq!(metric.kind == "counter", metric.name.ends_with("_total"), "{}", metric.name);
             assert!(metric.help.ends_with('.'));

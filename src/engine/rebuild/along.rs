@@ -10,7 +10,9 @@ use crate::manifest::{Bounds, Manifest};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::ages::Ages;
 use crate::plan::decide::Rules;
+use crate::plan::join::Joined;
 use crate::plan::verdict::Sides;
+use std::time::Instant;
 
 /// Verifies as much as the job's `verify` says, and keeps `ages` up to date. What was changed since the run looked at it
 /// is left for the next one.
@@ -35,6 +37,9 @@ pub fn verify_along(
     // Damage that is known is told by every run, and read again only when it is asked for.
     let fresh =
         joined.filter(|joined| !joined.as_ref().is_ok_and(|joined| scan.suspects.contains(&joined.path)));
+    let started = Instant::now();
+    let in_time = |_: &Result<Joined, Error>| job.verify_for.is_none_or(|span| started.elapsed() < span);
+    let fresh = fresh.take_while(in_time);
     let workers = Workers::in_the_background(&job.settings, cancel)?;
     let ledger = Ledger { manifest: Some(manifest), ages, report: &mut report, monitor };
     scan.examine(fresh, false, &workers, ledger)?;

@@ -109,13 +109,18 @@ impl Scan<'_> {
             rows: manifest.is_some(),
             suspects: &self.suspects,
         };
+        let mut sums = self.sums.cloned();
+        if let Some(sums) = &mut sums {
+            // What is no part of the mirror is not missing.
+            sums.retain(|path, _| self.job.settings.filter.pattern_for(path).is_none());
+        }
         let result = workers.within(|window| {
             let large = Deck::new(window.workers(), Most::ANY);
             let mut inquest = Inquest {
                 examiner: &examiner,
                 manifest,
                 since: self.since.filter(|_| self.sums.is_none()),
-                sums: self.sums.cloned(),
+                sums,
                 whole,
                 ages,
                 window,

@@ -47,6 +47,13 @@ pub struct Options {
     pub integrity: bool,
 }
 
+impl Options {
+    /// Whether all there is is read, on both sides.
+    fn is_whole(&self) -> bool {
+        self.sides == Sides::Both && self.part.is_none()
+    }
+}
+
 /// A part of what the manifest knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Part {
@@ -178,7 +185,7 @@ fn renew(
         .all_or_part(&|bounds| manifest.rows(bounds), &runs, ledger)
         .and_then(|()| Ok(anchors.recheck()?))
         .and_then(|()| Ok(manifest.note_coverage(&ages.days())?))
-        .and_then(|()| if options.part.is_none() { Ok(manifest.note_rebuild(None)?) } else { Ok(()) });
+        .and_then(|()| if options.is_whole() { Ok(manifest.note_rebuild(None)?) } else { Ok(()) });
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let mut figures = report.figures();
@@ -245,7 +252,7 @@ fn begin(
     monitor: &dyn Monitor,
 ) -> Result<(bool, Option<Timestamp>), Error> {
     let anew = !manifest.knows_entries()?;
-    if options.sides != Sides::Both || options.part.is_some() {
+    if !options.is_whole() {
         return Ok((anew, None));
     }
     if let Some(unfinished) = manifest.unfinished_rebuild()?
