@@ -1,5 +1,6 @@
 //! Keeps a replica folder an exact, crash-safe mirror of a source folder.
 
+pub mod allocator;
 pub mod cancel;
 pub mod cli;
 pub mod clock;

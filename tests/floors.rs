@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its floor.
-const FLOORS: [(&str, u8); 26] = [
+const FLOORS: [(&str, u8); 27] = [
     ("model", 0),
     ("cancel", 0),
     ("plan", 1),
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 26] = [
     ("config", 2),
     ("clock", 2),
     ("umask", 2),
+    ("allocator", 2),
     ("roots", 2),
     ("resolved", 2),
     ("mountinfo", 2),

@@ -332,7 +332,8 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     /// Waits for all replies; says what the scan came to.
     pub fn finish(mut self) -> Result<Scanned, Error> {
-        self.monitor.phase(Phase::Compare, None);
+        // What goes ahead is brought over meanwhile.
+        self.monitor.phase(if self.pioneer.is_some() { Phase::Copy } else { Phase::Compare }, None);
         self.drain()?;
         (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
         let inodes = self.planner.incomplete_inodes(self.means.max_delete);
