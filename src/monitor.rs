@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 pub enum Phase {
     /// Walking both trees.
     Scan,
-    /// Reading contents to compare them.
+    /// Reading contents to compare them, or to bring over what goes ahead of the plan.
     Compare,
     /// Making folders and bringing entries over.
     Copy,
@@ -29,7 +29,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Phase::Scan => "scanning",
-            Phase::Compare => "comparing",
+            Phase::Compare => "contents",
             Phase::Copy => "copying",
             Phase::Delete => "deleting",
             Phase::Folders => "folders",

@@ -329,7 +329,10 @@ fn the_debian_package_names_files_that_are_there_and_starts_nothing_by_itself() 
         .map(|asset| (asset[0].as_str().unwrap(), asset[1].as_str().unwrap()))
         .collect();
     for (from, _) in &assets {
-        assert!(from.starts_with("target/") || root.join(from).is_file(), "{from}");
+        let there = from
+            .strip_suffix("/*")
+            .map_or_else(|| root.join(from).is_file(), |folder| root.join(folder).is_dir());
+        assert!(from.starts_with("target/") || there, "{from}");
     }
     assert!(assets.contains(&("config.toml", "etc/twinfold/config.toml")));
     assert_eq!(deb["conf-files"][0].as_str(), Some("/etc/twinfold/config.toml"));

@@ -332,8 +332,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     /// Waits for all replies; says what the scan came to.
     pub fn finish(mut self) -> Result<Scanned, Error> {
-        // What goes ahead is brought over meanwhile.
-        self.monitor.phase(if self.pioneer.is_some() { Phase::Copy } else { Phase::Compare }, None);
+        self.monitor.phase(Phase::Compare, None);
         self.drain()?;
         (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
         let inodes = self.planner.incomplete_inodes(self.means.max_delete);
