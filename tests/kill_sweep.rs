@@ -42,7 +42,7 @@ fn sweep(scenario: Scenario, also_used: &[&str]) {
         // The files of the manifest alone make dozens of calls; others few.
         let step = match (is_full(), scenario) {
             // The other scenarios go through the same calls, but for those of the trash.
-            (true, Scenario::Trash) if !also_used.contains(&call.as_str()) => 5,
+            (true, Scenario::Trash) if !also_used.contains(&call.as_str()) => (most / 6).max(1),
             (true, _) => 1,
             (false, _) => (most * 2 / 3).max(1),
         };
