@@ -204,6 +204,12 @@ impl<'a> Ahead<'a> {
         }
     }
 
+    /// How many entries wait to be taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.lock().sequence.held()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
