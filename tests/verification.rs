@@ -128,7 +128,10 @@ fn a_changed_source_or_a_bad_copy_is_not_replaced_by_the_replicas() {
     let to = to.to_str().unwrap();
     call(&mirror, &["restore", "small/02", "--from-replica", "--to", to], &[]).expect(0);
     assert_eq!(fs::read(mirror.path("elsewhere/small/02")).unwrap(), b"something else");
-    // What the source lost may come back, too.
+    // What the source lost may come back, too, if it is what it was.
+    remove(mirror.in_source("small/06"));
+    mirror.rot_replica("small/06");
+    call(&mirror, &["restore", "small/06", "--from-replica"], &[]).expect(1);
     remove(mirror.in_source("small/05"));
     call(&mirror, &["restore", "small/05", "--from-replica"], &[]).expect(0);
     assert!(mirror.in_source("small/05").exists());
@@ -183,6 +186,21 @@ fn runs_verify_their_share_the_longest_unread_first_and_heal_the_replica() {
     let coverage = &status(&mirror)["coverage"];
     assert_eq!(coverage["within_7_days"], coverage["bytes"], "{coverage}");
     assert!(call(&mirror, &["status"], &[]).stdout.contains("verified  100.0 % within 7 days"));
+}
+
+#[test]
+fn damage_that_is_known_keeps_nothing_else_from_its_turn() {
+    let mirror = mirrored();
+    mirror.age_in_manifest(40, "large");
+    mirror.age_in_manifest(20, "small/*");
+    mirror.rot_source("large");
+    call(&mirror, &["rebuild-index", "--older-than", "30d"], &[]).expect(6);
+    configure(&mirror, "verify = \"1KiB\"\n");
+    let summary = mirror.summary(&[]);
+    assert!(summary["verified"].as_u64().is_some_and(|files| files > 0), "{summary}");
+    sleep(Duration::from_millis(1100));
+    let summary = call(&mirror, &["rebuild-index", "--limit", "1KiB"], &["--json"]).expect(6).summary();
+    assert!(summary["sound"].as_u64().is_some_and(|files| files > 0), "{summary}");
 }
 
 #[test]
@@ -262,7 +280,13 @@ fn a_list_of_sums_is_a_witness_instead_of_the_manifest() {
     let list = list.to_str().unwrap();
     remove(mirror.manifest());
     let good = fs::read(mirror.in_replica("small/02")).unwrap();
-    for (side, name) in [(mirror.in_source("small/02"), "s"), (mirror.in_replica("small/03"), "r")] {
+    let right = fs::read(mirror.in_replica("small/04")).unwrap();
+    let spoilt = [
+        (mirror.in_source("small/02"), "s"),
+        (mirror.in_replica("small/03"), "r"),
+        (mirror.in_source("small/04"), "s"),
+    ];
+    for (side, name) in spoilt {
         let text = fs::read(&side).unwrap();
         fs::write(&side, [name.as_bytes(), &text[1..]].concat()).unwrap();
     }
@@ -276,6 +300,10 @@ fn a_list_of_sums_is_a_witness_instead_of_the_manifest() {
     }
     mirror.run(&[]).expect(3);
     assert_eq!(fs::read(mirror.in_replica("small/02")).unwrap(), good, "the damage did not travel");
+    chmod(mirror.in_source("small/04"), 0o600);
+    mirror.run(&[]).expect(3);
+    assert_eq!(fs::read(mirror.in_replica("small/04")).unwrap(), right, "nor with other permissions");
+    fs::write(mirror.in_source("small/04"), &right).unwrap();
     call(&mirror, &["restore", "small/02", "--from-replica"], &[]).expect(0);
     mirror.sync();
     call(&mirror, &["rebuild-index", "--from", list], &[]).expect(0);

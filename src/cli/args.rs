@@ -32,7 +32,7 @@ pub enum Command {
     Sync(SyncOptions),
     /// Look into the manifest; works beside a running daemon
     Status(StatusOptions),
-    /// Read and hash everything again, say what changed or is damaged, and write a fresh manifest
+    /// Read and hash everything again, say what changed or is damaged, and bring the manifest up to date
     RebuildIndex(RebuildOptions),
     /// Let the deletes that are held go ahead on the next run, as far as they still fit; works beside a
     /// running daemon

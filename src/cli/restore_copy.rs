@@ -6,7 +6,8 @@ use super::restore::{Origin, destination, tell};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::engine::job::Job;
-use crate::engine::mend::{Refusal, bring_back, copy_of, may_replace};
+use crate::engine::mend::{Refusal, copy_of, may_replace};
+use crate::engine::restore::{Errand, restore};
 use crate::engine::status;
 use crate::error::{Error, ExitCode};
 use crate::manifest::ManifestError;
@@ -35,7 +36,8 @@ pub fn run(
             Err(refusal) => return Ok(refuse(path, &refusal)),
         }
     }
-    let restored = bring_back(job, (&replica, &to), (path, &copy), replace, cancel)?;
+    let errand = Errand { from: &replica, lies: path, stat: &copy, to: &to, path, replace };
+    let restored = restore(job, &errand, cancel)?;
     Ok(tell(job, path, &Origin::Replica, &place, &restored, options))
 }
 

@@ -2,14 +2,14 @@
 
 use super::holes::hash_clone;
 use super::job::Job;
-use super::restore::{Errand, Restored, restore};
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::model::{EntryPath, Kind, Record, Stat};
+use crate::model::{Digest, EntryPath, Kind, Record, Stat};
 use crate::plan::decide::{Rules, unchanged};
 use crate::store::local::LocalStore;
 use crate::store::{During, Fault, Folder, Store};
 use crate::transfer::Interruption;
+use std::io;
 
 /// Why nothing is put into the source.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +49,9 @@ pub fn copy_of(replica: &LocalStore, path: &EntryPath) -> Result<Option<Stat>, E
     }
 }
 
-/// Whether the replica's copy of a file may take the place of what the source has: the source has nothing there, or what
-/// the row knows under figures that did not change, and the copy's bytes are those of the row.
+/// Whether the replica's copy may take the place of what the source has: the source has nothing there, or a file that the
+/// row knows under figures that did not change, or that its disk does not give back; and what the row knows of the bytes is what
+/// the copy holds.
 pub fn may_replace(
     job: &Job,
     row: Option<&Record>,
@@ -59,52 +60,41 @@ pub fn may_replace(
     rules: &Rules,
     cancel: &Cancel,
 ) -> Result<Result<(), Refusal>, Error> {
-    let Some(there) = copy_of(source, path)? else { return Ok(Ok(())) };
-    let Some(row) = row else { return Ok(Err(Refusal::Changed)) };
+    let there = copy_of(source, path)?;
+    let digest = row.and_then(|row| row.digest).filter(|_| copy.kind() == Kind::File);
+    let Some(known) = digest else {
+        let refusal = if row.is_some() { Refusal::Unknown } else { Refusal::Changed };
+        return Ok(there.map_or(Ok(()), |_| Err(refusal)));
+    };
     let strict = Rules { ignore_ctime: false, ignore_inode: false, ..rules.clone() };
-    let are_files = there.kind() == Kind::File && copy.kind() == Kind::File;
-    let stands = || unchanged(&there.fingerprint, &row.source, &strict);
-    if !are_files || !(stands() || is_lost(job, source, path, cancel)) {
+    let stands = |there: &Stat| row.is_some_and(|row| unchanged(&there.fingerprint, &row.source, &strict));
+    if let Some(there) = there
+        && !(there.kind() == Kind::File && (stands(&there) || is_lost(job, source, path, cancel)))
+    {
         return Ok(Err(Refusal::Changed));
     }
-    let Some(known) = row.digest else { return Ok(Err(Refusal::Unknown)) };
-    let folder = replica.folder(&path.parent()).map_err(fatal)?;
-    let (file, stat) = folder.open_file(path.name()).map_err(fatal)?;
-    let found = match hash_clone(&file, stat.fingerprint.size, job.settings.chunk_bytes, cancel) {
-        Ok((_, passed)) => passed.digest(),
-        Err(Interruption::Cancelled) => return Err(Error::Interrupted),
-        Err(Interruption::Source(error) | Interruption::Replica(error)) => {
-            return Err(Error::System { action: "read the replica's copy", error });
-        }
-    };
-    Ok(match found {
-        Some(found) if found == known => Ok(()),
-        Some(found) => Err(Refusal::BadCopy { found: found.to_string(), known: known.to_string() }),
-        None => Err(Refusal::Unknown),
-    })
+    match hash(job, replica, path, cancel) {
+        Ok(Some(found)) if found == known => Ok(Ok(())),
+        Ok(Some(found)) => Ok(Err(Refusal::BadCopy { found: found.to_string(), known: known.to_string() })),
+        Ok(None) => Ok(Err(Refusal::Unknown)),
+        Err(_) if cancel.requested() => Err(Error::Interrupted),
+        Err(fault) => Err(fatal(fault)),
+    }
 }
 
 /// Whether the disk does not give back what the source has there: then there is nothing to lose.
 fn is_lost(job: &Job, source: &LocalStore, path: &EntryPath, cancel: &Cancel) -> bool {
-    let read = || -> Result<(), Fault> {
-        let (file, stat) = source.folder(&path.parent())?.open_file(path.name())?;
-        match hash_clone(&file, stat.fingerprint.size, job.settings.chunk_bytes, cancel) {
-            Err(Interruption::Source(error) | Interruption::Replica(error)) => Err(error).during("read"),
-            Ok(_) | Err(Interruption::Cancelled) => Ok(()),
-        }
-    };
-    read().is_err_and(|fault| fault.is_broken_content())
+    hash(job, source, path, cancel).is_err_and(|fault| fault.is_broken_content())
 }
 
-/// Brings the replica's copy of `path` to its place in `to`.
-pub fn bring_back(
-    job: &Job,
-    (replica, to): (&LocalStore, &LocalStore),
-    (path, stat): (&EntryPath, &Stat),
-    replace: bool,
-    cancel: &Cancel,
-) -> Result<Restored, Error> {
-    restore(job, &Errand { from: replica, lies: path, stat, to, path, replace }, cancel)
+/// The MD5 of a file; `None` where its holes are too large for that.
+fn hash(job: &Job, store: &LocalStore, path: &EntryPath, cancel: &Cancel) -> Result<Option<Digest>, Fault> {
+    let (file, stat) = store.folder(&path.parent())?.open_file(path.name())?;
+    match hash_clone(&file, stat.fingerprint.size, job.settings.chunk_bytes, cancel) {
+        Ok((_, passed)) => Ok(passed.digest()),
+        Err(Interruption::Source(error) | Interruption::Replica(error)) => Err(error).during("read"),
+        Err(Interruption::Cancelled) => Err(io::Error::from(io::ErrorKind::Interrupted)).during("read"),
+    }
 }
 
 fn fatal(fault: Fault) -> Error {

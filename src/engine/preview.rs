@@ -79,8 +79,8 @@ fn look_ahead(
         return Err(job.replica_gone());
     }
     let workers = Workers::of(&job.settings, cancel)?;
-    let rotten = damage::rotten(&reader.map_or(Ok(Vec::new()), Reader::damage)?);
-    let rules = Rules { rotten, ..job.rules(&source, clock::now()) };
+    let damaged = reader.map_or(Ok(Vec::new()), Reader::damage)?;
+    let rules = Rules { rotten: damage::rotten(&damaged), ..job.rules(&source, clock::now()) };
     let vouchers = rules.rights.vouchers(source.device());
     let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
     let look =
@@ -106,7 +106,7 @@ fn look_ahead(
     tally.problems.clone_from(&plan.problems);
     // What is not touched by the plan stays damaged.
     let planned: HashSet<&EntryPath> = plan.operations().map(|intent| intent.path).collect();
-    for row in reader.map_or(Ok(Vec::new()), Reader::damage)? {
+    for row in damaged {
         let standing = reader.map_or(Ok(None), |reader| reader.find(&row.path))?;
         if standing.is_some_and(|standing| Known::of(&standing) == row.known) && !planned.contains(&row.path)
         {

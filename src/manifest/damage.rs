@@ -1,14 +1,12 @@
 //! Damage that was found and is not settled: named by every run until somebody decides.
 
 use super::error::{ManifestError, sqlite};
-use super::file::{self, Header};
-use super::open::{JobRoots, Manifest, check_job};
+use super::open::{JobRoots, Manifest, beside_a_run};
 use super::reader::Reader;
 use super::schema;
 use crate::model::{Digest, EntryPath, Record, Timestamp};
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, Row, params};
 use std::path::Path;
-use std::time::Duration;
 
 /// One entry whose content is not what its unchanged metadata promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,22 +125,13 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<DamageRow> {
     })
 }
 
-/// How long this waits for a run that is just writing.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Forgets what an entry's content was, so that the next run takes the source's for right: it compares both
 /// sides, and brings the source's over where they differ. Needs no lock: what a run writes to this row meanwhile comes
 /// from a look at both sides, too. `false`: the manifest does not know the entry.
 pub fn accept(path: &Path, roots: &JobRoots, entry: &EntryPath) -> Result<bool, ManifestError> {
-    if file::inspect(path)? == Header::Absent {
-        return Err(ManifestError::Missing { path: path.to_owned() });
-    }
-    let failed = || sqlite("write to", path);
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed())?;
-    connection.busy_timeout(PATIENCE).map_err(failed())?;
-    check_job(&connection, path, roots)?;
+    const ACTION: &str = "write to";
+    let failed = || sqlite(ACTION, path);
+    let connection = beside_a_run(path, roots, ACTION)?;
     if schema::version(&connection, path)? < schema::VERIFICATION {
         return Err(ManifestError::Older { path: path.to_owned() });
     }

@@ -9,14 +9,12 @@
 
 use super::entries::wrong;
 use super::error::{ManifestError, sqlite};
-use super::file::{self, Header};
-use super::open::{JobRoots, Manifest, check_job};
+use super::open::{JobRoots, Manifest, beside_a_run};
 use super::schema;
 use crate::model::{EntryPath, Fingerprint, HeldDelete, HeldPlan, Kind, Timestamp};
 use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, Row, params};
 use std::path::Path;
-use std::time::Duration;
 
 /// Deletes that are held, at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +53,6 @@ pub enum Approval {
     Outdated,
 }
 
-/// How long an approval waits for a run that is just writing.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Approves the plan held by `run` (or whichever is held) in the manifest at `path`. Needs no lock.
 pub fn approve(
     path: &Path,
@@ -65,15 +60,9 @@ pub fn approve(
     run: Option<i64>,
     now: Timestamp,
 ) -> Result<Approval, ManifestError> {
-    if file::inspect(path)? == Header::Absent {
-        return Err(ManifestError::Missing { path: path.to_owned() });
-    }
-    let failed = || sqlite("approve deletes in", path);
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed())?;
-    connection.busy_timeout(PATIENCE).map_err(failed())?;
-    check_job(&connection, path, roots)?;
+    const ACTION: &str = "approve deletes in";
+    let failed = || sqlite(ACTION, path);
+    let connection = beside_a_run(path, roots, ACTION)?;
     let Some(held) = glance(&connection, path)? else { return Ok(Approval::NothingHeld) };
     if schema::version(&connection, path)? < schema::GATES {
         return Ok(Approval::Outdated);

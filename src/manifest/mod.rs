@@ -3,7 +3,7 @@
 //! # Locking
 //! Writing needs a [`RunLock`](crate::lock::RunLock): [`Manifest::open`] takes one as proof. Within
 //! the process there is one writer, outside the worker pool. Reading ([`Reader`]) needs no lock, and
-//! neither does the one row that [`approve`] writes.
+//! neither do the rows that [`approve`] and [`accept`] write.
 //!
 //! # Durability
 //! WAL with `synchronous = NORMAL`: after a power cut the manifest is whole and may lack the last

@@ -45,6 +45,27 @@ pub struct Opened {
     pub set_aside: Option<(PathBuf, String)>,
 }
 
+/// How long whoever writes beside a run waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Opens a job's manifest to write a row or two without the job's lock; what may be written so is said where it is done.
+pub(super) fn beside_a_run(
+    path: &Path,
+    roots: &JobRoots,
+    action: &'static str,
+) -> Result<Connection, ManifestError> {
+    if file::inspect(path)? == Header::Absent {
+        return Err(ManifestError::Missing { path: path.to_owned() });
+    }
+    let failed = || sqlite(action, path);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed())?;
+    connection.busy_timeout(PATIENCE).map_err(failed())?;
+    check_job(&connection, path, roots)?;
+    Ok(connection)
+}
+
 /// How long to wait for another program that has the database locked.
 const BUSY: Duration = Duration::from_secs(5);
 

@@ -279,7 +279,7 @@ impl<'p> Pairing<'p> {
         let row = &self.old[pair.old].row;
         let strict = Rules { ignore_ctime: false, ignore_inode: false, ..self.rules.clone() };
         // What is known to be damaged would not compare equal: the replica's good copy gets the new name all the same.
-        let rotten = self.rules.rotten.contains(&row.path);
+        let rotten = self.rules.rotten.contains(&row.path) && pair.source.device == self.device;
         if rotten && unchanged(&pair.replica.fingerprint, &row.replica, &strict) {
             return true;
         }

@@ -26,12 +26,13 @@ pub fn verify_along(
 ) -> Result<Rebuilt, Error> {
     let mut report = Rebuilt::default();
     let Some(limit) = job.settings.verify.of(ages.all().bytes) else { return Ok(report) };
-    // What was read in this run is not read again.
-    let Some(due) = ages.due(Some(limit), rules.began.seconds) else { return Ok(report) };
-    monitor.phase(Phase::Verify, Some(Amount { entries: 0, bytes: due.bytes.saturating_mul(2) }));
     let options = Options { sides: Sides::Both, report_only: false, part: None, integrity: false };
     let suspects = manifest.damage()?.into_iter().map(|row| row.path).collect();
     let scan = Scan { job, trees, rules, options, anew: false, since: None, suspects, sums: None, cancel };
+    let limit = scan.beside_damage(Some(limit), &|bounds| manifest.rows(bounds))?;
+    // What was read in this run is not read again.
+    let Some(due) = ages.due(limit, rules.began.seconds) else { return Ok(report) };
+    monitor.phase(Phase::Verify, Some(Amount { entries: 0, bytes: due.bytes.saturating_mul(2) }));
     let rows = manifest.rows(Bounds::VerifiedBefore(due.until));
     let joined = due::due(rows, due, (&trees.source, &trees.replica), Some(rules));
     // Damage that is known is told by every run, and read again only when it is asked for.

@@ -89,7 +89,6 @@ impl Scan<'_> {
         ledger: Ledger<'_>,
     ) -> Result<(), Error> {
         let Ledger { manifest, ages, report, monitor } = ledger;
-        monitor.reading(&workers.bytes_read());
         let bytes = AtomicU64::new(0);
         let (source, replica) = (&self.trees.source, &self.trees.replica);
         let chunk_bytes = self.job.settings.chunk_bytes;
@@ -211,10 +210,11 @@ impl Inquest<'_, '_, '_> {
             return joined;
         };
         if source.kind() == Kind::File {
-            let row = |digest| Record {
-                digest: Some(digest),
-                ..Record::new(joined.path.clone(), source, replica, None, false)
-            };
+            // With a moment, or the row would not keep what is damaged from being copied.
+            let before = joined.row.as_ref().filter(|row| row.digest.is_some()).and_then(|row| row.hashed);
+            let hashed = before.unwrap_or(self.examiner.rules.began);
+            let row =
+                |digest| Record::new(joined.path.clone(), source, replica, Some((digest, hashed)), false);
             joined.row = known.filter(|_| replica.kind() == Kind::File).map(row);
         }
         joined

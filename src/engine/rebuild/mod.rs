@@ -1,4 +1,4 @@
-//! Everything read again: what is sound, what has drifted, what is damaged, and a fresh manifest.
+//! Everything read again: what is sound, what has drifted, what is damaged, and rows that say so.
 //!
 //! The way of the data: *scan both trees → join with the manifest → read and hash every content in
 //! batches → a verdict for each path → what changed in its row → commit*.
@@ -31,7 +31,6 @@ use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::ages::Ages;
 use crate::plan::verdict::Sides;
 use inquest::{Ledger, Scan};
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// What is asked of a rebuild.
@@ -63,7 +62,7 @@ pub struct Part {
     pub older_than: Option<Duration>,
 }
 
-/// Reads everything again, says what is not sound, and writes a fresh manifest. With `sums` these are the witness
+/// Reads everything again, says what is not sound, and brings the manifest up to date. With `sums` these are the witness
 /// instead of the manifest.
 ///
 /// # Errors
@@ -131,7 +130,8 @@ fn look(
         None => (true, Vec::new()),
     };
     let rules = job.rules(&trees.source, began);
-    let suspects = HashSet::new();
+    let damage = reader.as_ref().map_or(Ok(Vec::new()), Reader::damage)?;
+    let suspects = damage.into_iter().map(|row| row.path).collect();
     let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since: None, suspects, sums, cancel };
     let mut report = Rebuilt { report_only: true, ..Rebuilt::default() };
     let ledger = Ledger { manifest: None, ages: &mut Ages::default(), report: &mut report, monitor };
@@ -147,7 +147,7 @@ fn look(
     }
 }
 
-/// A rebuild that writes a fresh manifest.
+/// A rebuild that brings the manifest up to date.
 fn renew(
     job: &Job,
     lock: &RunLock,
@@ -205,6 +205,21 @@ fn renew(
 }
 
 impl Scan<'_> {
+    /// A limit that leaves room for what is known to be damaged: that is never verified, so it is always among the oldest,
+    /// and would keep all else from its turn.
+    fn beside_damage<'r>(
+        &self,
+        limit: Option<u64>,
+        rows: &dyn Fn(Bounds) -> Rows<'r>,
+    ) -> Result<Option<u64>, Error> {
+        let Some(mut limit) = limit else { return Ok(None) };
+        for path in &self.suspects {
+            let row = rows(Bounds::Under(path.clone())).next().transpose()?;
+            limit = limit.saturating_add(row.map_or(0, |row| row.source.size));
+        }
+        Ok(Some(limit))
+    }
+
     /// Reads all there is, or the part of what `rows` have that is asked for.
     fn all_or_part<'r>(
         &self,
@@ -225,7 +240,8 @@ impl Scan<'_> {
         let all = ledger.ages.all().bytes;
         let span = part.older_than.and_then(|span| i64::try_from(span.as_secs()).ok());
         let until = span.map_or(i64::MAX, |span| self.rules.began.seconds.saturating_sub(span));
-        let Some(due) = ledger.ages.due(part.limit.of(all), until) else {
+        let limit = self.beside_damage(part.limit.of(all), rows)?;
+        let Some(due) = ledger.ages.due(limit, until) else {
             (ledger.report.counts.source_entries, ledger.report.counts.source_bytes) = seen;
             return Ok(());
         };
