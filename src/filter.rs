@@ -106,6 +106,11 @@ impl Filter {
         &self.spec
     }
 
+    /// Whether it goes by sizes, which a listing does not tell.
+    pub fn has_sizes(&self) -> bool {
+        self.spec.min_size.is_some() || self.spec.max_size.is_some()
+    }
+
     /// Whether a pattern excludes this very path; that none excludes a folder above it is taken for granted.
     pub fn excludes(&self, path: &EntryPath) -> bool {
         if self.patterns.is_empty() || path.is_root() {

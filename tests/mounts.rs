@@ -175,6 +175,12 @@ fn whatever_is_mounted_in_the_replica_is_left_alone_in_every_way() {
         assert!((all(), stamps()) == before, "{what}");
     };
     left_alone("nothing");
+    remove(mirror.manifest());
+    left_alone("an adoption");
+    let mut rebuild = mirror.program(&["rebuild-index"]);
+    rebuild.args(mirror.roots());
+    common::program::finish(rebuild).expect(3).says("mounted");
+    assert!((all(), stamps()) == before, "a rebuild");
     for path in ["disk", "bound", "file"] {
         chmod(mirror.in_source(path), 0o700);
     }

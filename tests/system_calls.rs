@@ -6,7 +6,7 @@ mod common;
 
 use common::inject;
 use common::program::start;
-use common::tree::{set_mtime, write};
+use common::tree::{remove, set_mtime, write};
 use common::{Mirror, settle};
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,6 +66,22 @@ fn fill(mirror: &Mirror, files: u32) {
         write(mirror.in_source(format!("file-{number:03}")), number.to_string().repeat(700));
     }
     settle();
+}
+
+/// What is read anyway is looked at by whoever opens it: on each side an open, a look at the handle, a read, a close;
+/// an adoption asks for attributes besides.
+#[test]
+fn a_file_that_is_verified_is_looked_up_once_on_each_side() {
+    if !inject::possible() {
+        return;
+    }
+    let listed = [("openat", 2.0), ("statx", 2.0), ("read", 2.0), ("close", 2.0), ("flistxattr", 2.0)];
+    let adopt = |mirror: &Mirror, files: u32| {
+        fill(mirror, files);
+        mirror.sync();
+        remove(mirror.manifest());
+    };
+    assert_within(&calls_for_each(adopt), &listed);
 }
 
 #[test]

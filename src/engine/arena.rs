@@ -60,6 +60,16 @@ impl Arena {
         &self.bytes[range.clone()]
     }
 
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        self.used
+    }
+
+    /// Forgets all that was read.
+    pub fn clear(&mut self) {
+        self.used = 0;
+    }
+
     /// Forgets what was read last.
     pub fn release(&mut self, range: &Range<usize>) {
         self.used = range.start;

@@ -97,11 +97,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                 Finding::Pair(_) => large.push(index),
             }
         }
-        let contents: Vec<&[u8]> = pending.iter().map(|(_, found)| arena.get(&found.content)).collect();
-        for ((index, found), digest) in pending.iter().zip(digest_many(&contents)) {
-            let Pending { source, replica, attributes, began, .. } = *found;
-            answers[*index] = Knowledge::Same { source, replica, digest: Some(digest), attributes, began };
-        }
+        hash(&pending, arena, |index, knowledge| answers[index] = knowledge);
         answer_abreast(self, questions, large, &mut |index, knowledge| answers[index] = knowledge);
         answers
     }
@@ -211,11 +207,22 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         // What cannot be read in the replica is made anew beside it; if that fails too, it says why.
         let opened = theirs.open_file(question.replica_path().name()).map_err(|_| Knowledge::Different);
         let (replica_file, replica) = opened?;
-        let size = source.fingerprint.size;
-        if size != replica.fingerprint.size {
+        if source.fingerprint.size != replica.fingerprint.size {
             return Ok(Some(Finding::Known(Knowledge::Different)));
         }
         let pair = Pair { source_file, replica_file, source, replica, began };
+        self.compare_pair(path, pair, arena)
+    }
+
+    /// The same of two files of one size that are open.
+    pub(super) fn compare_pair(
+        &self,
+        path: &EntryPath,
+        pair: Pair,
+        arena: Option<&mut Arena>,
+    ) -> Result<Option<Finding>, Knowledge> {
+        let (source, size) = (pair.source, pair.source.fingerprint.size);
+        let at_source = |fault: Fault| source_fault(path, &fault);
         let sparse = is_sparse(&pair.source_file, &source);
         if let Some(arena) = arena.filter(|_| size <= SMALL && !sparse) {
             return self.compare_whole(path, &pair, arena);
@@ -292,6 +299,15 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             Ok(attributes) => Knowledge::Same { source, replica, digest, attributes, began },
             Err(knowledge) => knowledge,
         }
+    }
+}
+
+/// Hashes contents in memory side by side: then all is known of those that they are the same of.
+pub(super) fn hash(pending: &[(usize, Pending)], arena: &Arena, mut tell: impl FnMut(usize, Knowledge)) {
+    let contents: Vec<&[u8]> = pending.iter().map(|(_, found)| arena.get(&found.content)).collect();
+    for ((index, found), digest) in pending.iter().zip(digest_many(&contents)) {
+        let Pending { source, replica, attributes, began, .. } = *found;
+        tell(*index, Knowledge::Same { source, replica, digest: Some(digest), attributes, began });
     }
 }
 

@@ -9,7 +9,7 @@ use crate::manifest::{Bounds, ManifestError, Reader};
 use crate::model::{Entry, EntryPath, Record, Side};
 use crate::plan::rebased::{Rebased, View};
 use crate::plan::relocation::Relocation;
-use crate::store::local::LocalStore;
+use crate::store::local::{LocalStore, Look};
 use std::collections::{BTreeSet, HashMap};
 
 /// What lies in folders that get other names, seen under these.
@@ -33,7 +33,7 @@ impl Foresight {
         let view = View::of(&ways, false);
         let mut entries: HashMap<EntryPath, Vec<Entry>> = HashMap::new();
         std::thread::scope(|scope| -> Result<(), Error> {
-            for entry in observe::walk(scope, Side::Replica, Some(replica), threads, cancel)? {
+            for entry in observe::walk(scope, Side::Replica, Some(replica), Look::AtAll, threads, cancel)? {
                 let entry = entry?;
                 // One that lies in several goes along with the innermost.
                 if let Some(folder) = view.folder_of(&entry.path) {

@@ -1,10 +1,13 @@
 //! One thread leads: it feeds the planner with what the join yields, and hands out what the planner wants to
 //! know or may be done at once; the workers' replies come back to it while the join goes on.
 
+use super::books::Books;
 use super::content::{Comparison, is_large};
 use super::deal::{Deck, Most};
 use super::execute::Site;
 use super::execute::early::{Brought, EarlyBatch, Pioneer, finish};
+use super::in_order::{InOrder, Turn};
+use super::listed::Looked;
 use super::matching::match_files;
 use super::renames::{Asides, Renamed};
 use super::workers::Window;
@@ -17,17 +20,17 @@ use crate::plan::decide::Knowledge;
 use crate::plan::early::Ahead;
 use crate::plan::gate::MaxDelete;
 use crate::plan::join::Joined;
-use crate::plan::links::Settled;
 use crate::plan::pairing::Unnamed;
 use crate::plan::planner::Planner;
 use crate::plan::step::{Planned, Question, Step, Suspect};
 use crate::store::local::LocalStore;
-use std::collections::HashSet;
 
 /// What comes back from the workers.
 pub enum Reply {
     /// A batch of questions with their answers.
     Answers(Vec<Question>, Vec<Knowledge>),
+    /// What the walks only listed was looked at.
+    Looked(Turn, Vec<Looked>),
     /// What came of new entries.
     Brought(Brought),
     /// Files of the source with their MD5.
@@ -71,26 +74,6 @@ pub struct Again {
     pub ahead: Ahead,
 }
 
-/// All settled names of these inodes of the source.
-type OfInodes<'m> = dyn FnMut(&HashSet<u64>) -> Result<Vec<Settled>, Error> + 'm;
-
-/// Which folder this was, if it had another name; given those that are known to have had one.
-type Identify<'m> = dyn FnMut(&Suspect, &[Renamed]) -> Result<Option<Renamed>, Error> + 'm;
-
-/// What planning needs of the manifest besides its rows in order.
-pub struct Books<'m> {
-    /// Takes rows that are true without a change to the replica.
-    pub confirm: &'m mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
-    /// All settled names of these inodes of the source.
-    pub of_inodes: &'m mut OfInodes<'m>,
-    /// Finds out which folder this was.
-    pub identify: &'m mut Identify<'m>,
-    /// Must come before anything new is in the replica.
-    pub prepare: &'m mut dyn FnMut() -> Result<(), Error>,
-    /// Records what was done.
-    pub settle: &'m mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
-}
-
 /// Where things go on early, and what with; nothing does in a dry run.
 pub struct Means<'scope> {
     /// Compares contents; where there is no replica, nothing is asked.
@@ -114,6 +97,8 @@ pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
     adopted: u64,
     renamed: Vec<Renamed>,
     asides: Asides,
+    /// What is looked at before the planner may have it.
+    order: InOrder,
     books: Books<'m>,
     monitor: &'i dyn Monitor,
 }
@@ -142,26 +127,70 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             adopted: 0,
             renamed: Vec::new(),
             asides: Asides::default(),
+            order: InOrder::default(),
             books,
             monitor,
         }
     }
 
-    /// Decides about the next path, asking where its content must be known.
+    /// Takes the next path of the join; where the walks have only listed it, it is looked at first.
     pub fn feed(&mut self, joined: Joined) -> Result<(), Error> {
-        self.asides.note(&joined);
-        if let Some(pioneer) = &mut self.pioneer {
-            pioneer.pass(&joined.path);
+        if self.order.wants(&joined) {
+            if let Some(batch) = self.order.add(joined) {
+                self.look_at(batch)?;
+            }
+        } else {
+            self.decide(joined, None)?;
         }
-        let step = self.planner.feed(joined);
-        self.take(step)?;
         while let Some(reply) = self.window.try_next() {
             self.hear(reply)?;
         }
+        self.go_on()?;
         if self.pioneer.as_ref().is_some_and(Pioneer::is_held_up) {
             self.send_rest()?;
         }
         self.finish_folders(false)
+    }
+
+    /// Decides about the next path, asking where its content must be known and is not.
+    fn decide(&mut self, joined: Joined, known: Option<&Knowledge>) -> Result<(), Error> {
+        self.asides.note(&joined);
+        if let Some(pioneer) = &mut self.pioneer {
+            pioneer.pass(&joined.path);
+        }
+        let step = match (self.planner.feed(joined), known) {
+            (Step::Ask(question), Some(known)) => self.planner.learn(*question, known),
+            (step, _) => step,
+        };
+        self.take(step)
+    }
+
+    /// Has a batch looked at, unless so much is out that others must go on first.
+    fn look_at(&mut self, (turn, batch): (Turn, Vec<Joined>)) -> Result<(), Error> {
+        let Some(comparison) = self.means.comparison else { return Ok(()) };
+        while self.order.is_far_ahead()
+            && let Some(reply) = self.window.next()
+        {
+            self.hear(reply)?;
+            self.go_on()?;
+        }
+        self.make_room()?;
+        let rules = self.planner.rules();
+        self.window.submit(move || Reply::Looked(turn, comparison.look_at(batch, rules)));
+        Ok(())
+    }
+
+    /// Decides about what was looked at, as far as that is next.
+    fn go_on(&mut self) -> Result<(), Error> {
+        while let Some(looked) = self.order.go_on() {
+            for (joined, known) in looked {
+                // It may be gone since it was listed.
+                if joined.source.is_some() || joined.replica.is_some() || joined.row.is_some() {
+                    self.decide(joined, known.as_ref())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, step: Step) -> Result<(), Error> {
@@ -281,6 +310,11 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
                 }
                 Ok(())
             }
+            // Whoever hears of it may be in the middle of what comes before it.
+            Reply::Looked(turn, looked) => {
+                self.order.came_back(turn, looked);
+                Ok(())
+            }
             Reply::Brought(brought) => {
                 let Some(pioneer) = &mut self.pioneer else { return Ok(()) };
                 let dones = pioneer.brought(brought, &mut self.planner);
@@ -305,6 +339,16 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     /// Takes in all that is on its way.
     fn drain(&mut self) -> Result<(), Error> {
+        if let Some(batch) = self.order.rest() {
+            self.look_at(batch)?;
+        }
+        self.go_on()?;
+        while !self.order.is_empty()
+            && let Some(reply) = self.window.next()
+        {
+            self.hear(reply)?;
+            self.go_on()?;
+        }
         self.send_rest()?;
         self.flush_to_all()?;
         self.large.deal().into_iter().try_for_each(|hand| self.submit(hand))?;

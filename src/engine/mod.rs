@@ -19,6 +19,7 @@ pub mod trash;
 
 mod abreast;
 mod arena;
+mod books;
 mod content;
 pub mod damage;
 mod deal;
@@ -27,7 +28,9 @@ mod foresight;
 pub mod health;
 mod holes;
 mod identity;
+mod in_order;
 mod inquiry;
+mod listed;
 mod matching;
 pub mod metrics;
 mod naming;

@@ -3,7 +3,7 @@
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::model::{Entry, Seen, Side};
-use crate::store::local::LocalStore;
+use crate::store::local::{LocalStore, Look};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::thread::{Builder, Scope};
 
@@ -32,6 +32,7 @@ pub fn walk<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     side: Side,
     store: Option<&'env LocalStore>,
+    look: Look,
     threads: usize,
     cancel: &'env Cancel,
 ) -> Result<EntryStream<'env>, Error> {
@@ -42,7 +43,7 @@ pub fn walk<'scope, 'env>(
             // Not joined: the scope waits for it, and passes its panic on.
             walker
                 .spawn_scoped(scope, move || {
-                    store.walk(threads, cancel, |walk| produce(walk, cancel, &sender));
+                    store.walk(look, threads, cancel, |walk| produce(walk, cancel, &sender));
                 })
                 .map_err(|error| Error::Threads(error.to_string()))?;
         }
@@ -61,7 +62,8 @@ fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Send
     let lost = match &root.seen {
         Seen::Present(_) | Seen::Foreign(_) | Seen::Excluded => None,
         Seen::Unlisted(_, cause) | Seen::Unreadable(cause) => Some(cause.clone()),
-        Seen::Vanished => Some("it is gone".to_owned()),
+        // A root is no file.
+        Seen::Vanished | Seen::Listed => Some("it is gone".to_owned()),
     };
     if let Some(cause) = lost {
         let _ = sender.send(Message::RootLost(cause));

@@ -1,9 +1,10 @@
 //! What a run would do now; nothing is written, and no lock is needed.
 
+use super::books::Books;
 use super::damage;
 use super::foresight::Foresight;
 use super::gates;
-use super::inquiry::{Books, Scanned};
+use super::inquiry::Scanned;
 use super::job::{Job, View};
 use super::rebuild::Rebuilt;
 use super::recall::settled_names;
@@ -21,7 +22,7 @@ use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::{Approved, approve};
-use crate::store::local::LocalStore;
+use crate::store::local::{self, LocalStore};
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
@@ -198,6 +199,7 @@ impl Look<'_> {
             rules: self.rules,
             cancel: self.cancel,
             site: None,
+            look: local::Look::AtAll,
             renames: foresight.is_none() && self.job.settings.filter.is_placeless(),
             ahead: Ahead::Nothing,
             foresight,

@@ -1,9 +1,10 @@
 //! One run from its first look to its last row.
 
+use super::books::Books;
 use super::damage;
 use super::execute::{Grounds, Loss, Site, execute, settle};
 use super::gates::{self, HeldBack};
-use super::inquiry::{Books, Scanned};
+use super::inquiry::Scanned;
 use super::job::{Job, Trees};
 use super::rebuild::{Rebuilt, verify_along};
 use super::recall::settled_names;
@@ -26,7 +27,7 @@ use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve;
 use crate::plan::{Plan, TRASH};
-use crate::store::local::LocalStore;
+use crate::store::local::{LocalStore, Look};
 use crate::transfer::clone::Clones;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -207,7 +208,8 @@ impl<'e> Pass<'e> {
         let filter = &self.job.settings.filter;
         // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
         let renames = first && filter.is_placeless();
-        let scanned = self.look(&site, renames, ahead, HashMap::new(), report)?;
+        let look = if first { Look::AtAll } else { self.look_at_first() };
+        let scanned = self.look(&site, (look, renames), ahead, HashMap::new(), report)?;
         let Some(again) = scanned.again else { return Ok((self.note(scanned, report)?, site)) };
         report.tally.adopted += scanned.adopted;
         let readied =
@@ -215,7 +217,7 @@ impl<'e> Pass<'e> {
         // They have followed the folders that they lie in.
         self.trees.source.recall_mounts(self.manifest.source_mounts()?);
         let site = self.site();
-        let scanned = self.look(&site, false, again.ahead, readied, report)?;
+        let scanned = self.look(&site, (Look::AtAll, false), again.ahead, readied, report)?;
         Ok((self.note(scanned, report)?, site))
     }
 
@@ -231,11 +233,22 @@ impl<'e> Pass<'e> {
         relocate::carry_out(&site, &comparison, renamed, root, self.manifest, tally, self.monitor)
     }
 
+    /// What is looked at where no row is known. The files of a replica that is adopted are read on both sides: whoever
+    /// opens them looks at them as well.
+    fn look_at_first(&self) -> Look {
+        let by_size = self.job.settings.filter.has_sizes();
+        if by_size || self.rules.trust_metadata || !self.trees.replica.holds_anything() {
+            Look::AtAll
+        } else {
+            Look::NotAtFiles
+        }
+    }
+
     /// Looks at both trees, and brings over what need not wait.
     fn look(
         &self,
         site: &Site<'_, LocalStore, LocalStore>,
-        renames: bool,
+        (look, renames): (Look, bool),
         ahead: Ahead,
         readied: HashMap<EntryPath, Option<Verb>>,
         report: &mut Report,
@@ -280,6 +293,7 @@ impl<'e> Pass<'e> {
             rules: self.rules,
             cancel: self.cancel,
             site: Some(site),
+            look,
             renames,
             ahead,
             foresight: None,

@@ -1,9 +1,10 @@
 //! One look at both trees: what must be known is read, what is new may go ahead, and a plan comes out.
 
+use super::books::Books;
 use super::content::Comparison;
 use super::execute::Site;
 use super::foresight::Foresight;
-use super::inquiry::{Books, Inquiry, Means, Scanned};
+use super::inquiry::{Inquiry, Means, Scanned};
 use super::job::Job;
 use super::observe;
 use super::workers::Workers;
@@ -17,7 +18,7 @@ use crate::plan::join::{Join, Joined};
 use crate::plan::planner::Planner;
 use crate::plan::step::Mode;
 use crate::plan::visible::Sight;
-use crate::store::local::LocalStore;
+use crate::store::local::{LocalStore, Look};
 use std::collections::HashMap;
 
 /// Entries between two reports of progress.
@@ -39,6 +40,8 @@ pub struct Scan<'e> {
     pub cancel: &'e Cancel,
     /// Where new entries are brought over while the join goes on.
     pub site: Option<&'e Site<'e, LocalStore, LocalStore>>,
+    /// What the walks look at.
+    pub look: Look,
     /// Look for folders that have another name; a second look may follow.
     pub renames: bool,
     /// Which new entries go ahead.
@@ -82,8 +85,9 @@ impl Scan<'_> {
         let mode = Mode { renames: self.renames, ahead: self.ahead.clone() };
         std::thread::scope(|scope| {
             let threads = self.job.settings.workers;
-            let source = observe::walk(scope, Side::Source, Some(self.source), threads, self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, self.replica, threads, self.cancel)?;
+            let source =
+                observe::walk(scope, Side::Source, Some(self.source), self.look, threads, self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, self.replica, self.look, threads, self.cancel)?;
             let replica: Box<dyn Iterator<Item = Result<Entry, Error>>> = match self.foresight {
                 Some(foresight) => Box::new(foresight.entries(replica)),
                 None => Box::new(replica),

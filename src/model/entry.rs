@@ -18,6 +18,9 @@ pub enum Seen {
     Foreign(Stat),
     /// It is there and no part of the mirror: nobody looked at it, or below it.
     Excluded,
+    /// A file, as its folder's listing says: the walk left it to whoever opens it to look at it. Nothing is planned
+    /// or judged of it until then.
+    Listed,
     /// A name that is there but whose figures could not be read, and why. Where its folder's listing does
     /// not say that it is a folder, that is not known, and its key carries no `/`.
     Unreadable(String),
@@ -45,7 +48,7 @@ impl Entry {
     pub fn stat(&self) -> Option<&Stat> {
         match &self.seen {
             Seen::Present(stat) | Seen::Unlisted(stat, _) | Seen::Foreign(stat) => Some(stat),
-            Seen::Vanished | Seen::Excluded | Seen::Unreadable(_) => None,
+            Seen::Vanished | Seen::Excluded | Seen::Listed | Seen::Unreadable(_) => None,
         }
     }
 }

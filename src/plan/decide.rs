@@ -92,10 +92,10 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
         (Some(Seen::Excluded), _) | (_, Some(Seen::Excluded)) if row.is_some() => {
             Decision::Forget(path.clone())
         }
-        // The next run sees what became of what vanished; until then all stays as it is.
-        (Some(Seen::Vanished | Seen::Excluded), _) | (_, Some(Seen::Vanished | Seen::Excluded)) => {
-            Decision::Unchanged
-        }
+        // The next run sees what became of what vanished; until then all stays as it is, as does what nobody
+        // looked at.
+        (Some(Seen::Vanished | Seen::Excluded | Seen::Listed), _)
+        | (_, Some(Seen::Vanished | Seen::Excluded | Seen::Listed)) => Decision::Unchanged,
         (_, Some(Seen::Foreign(_))) => unreadable(path, Side::Replica, "mirror into", MOUNTED),
         // A file: what it hides is not known. (A folder comes as one that is there, with nothing in it.)
         (Some(Seen::Foreign(_)), _) => Decision::Unchanged,

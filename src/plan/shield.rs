@@ -19,7 +19,7 @@ impl Shields {
     pub fn raise(&mut self, joined: &Joined) {
         for seen in [&joined.source, &joined.replica].into_iter().flatten() {
             match seen {
-                Seen::Present(_) | Seen::Excluded => {}
+                Seen::Present(_) | Seen::Excluded | Seen::Listed => {}
                 // What had this name when it was listed may be a folder by now.
                 Seen::Vanished | Seen::Unreadable(_) if !joined.path.is_folder() => self.name(&joined.path),
                 Seen::Unlisted(..) | Seen::Vanished | Seen::Foreign(_) | Seen::Unreadable(_) => {

@@ -3,9 +3,9 @@
 use super::attributes::{self, Object, disinherit, hands_on_an_acl};
 use super::handle::{Mounts, open_name, os};
 use super::metadata::apply;
-use super::stat::convert;
+use super::stat::{convert, look_at, look_at_open, seen_as_no_folder};
 use super::{Applied, During, Fault, Folder, LINK, RENAME, Staging, Target, TemporaryName};
-use crate::model::{Attributes, Kind, Scope, Stat};
+use crate::model::{Attributes, Kind, Scope, Seen, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, fstat, linkat, mkdirat,
@@ -28,6 +28,8 @@ pub struct LocalFolder {
     hands_on_an_acl: OnceCell<bool>,
     /// Append-only or immutable; likewise.
     bound: OnceCell<bool>,
+    /// Its device (0 where that cannot be told); likewise.
+    device: OnceCell<u64>,
 }
 
 /// How often, and after what pause, an open that a lease or lock refuses is tried again.
@@ -48,7 +50,13 @@ pub(super) fn unless_mounted(result: Result<(), Errno>) -> io::Result<()> {
 
 impl LocalFolder {
     pub(super) fn new(handle: OwnedFd, mounts: Mounts) -> Self {
-        Self { handle, mounts, hands_on_an_acl: OnceCell::new(), bound: OnceCell::new() }
+        Self {
+            handle,
+            mounts,
+            hands_on_an_acl: OnceCell::new(),
+            bound: OnceCell::new(),
+            device: OnceCell::new(),
+        }
     }
 
     fn hands_on_an_acl(&self) -> bool {
@@ -75,6 +83,24 @@ impl LocalFolder {
             Ok(stat) => Ok(Some(convert(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error).during("look at"),
+        }
+    }
+
+    /// Opens what may be a file, without side effects where it is none.
+    fn open_to_read(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let plain = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let mut flags = plain | OFlags::NOATIME;
+        let mut tries = 0;
+        loop {
+            match retry_on_intr(|| openat(&self.handle, os(name), flags, Mode::empty())) {
+                // Only the owner may leave the access time alone.
+                Err(Errno::PERM) if flags != plain => flags = plain,
+                Err(Errno::AGAIN) if tries < LEASE_TRIES => {
+                    tries += 1;
+                    sleep(LEASE_PAUSE);
+                }
+                result => return result,
+            }
         }
     }
 
@@ -142,25 +168,25 @@ impl Folder for LocalFolder {
     }
 
     fn open_file(&self, name: &[u8]) -> Result<(File, Stat), Fault> {
-        let plain = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let mut flags = plain | OFlags::NOATIME;
-        let mut tries = 0;
-        let handle = loop {
-            match retry_on_intr(|| openat(&self.handle, os(name), flags, Mode::empty())) {
-                // Only the owner may leave the access time alone.
-                Err(Errno::PERM) if flags != plain => flags = plain,
-                Err(Errno::AGAIN) if tries < LEASE_TRIES => {
-                    tries += 1;
-                    sleep(LEASE_PAUSE);
-                }
-                result => break result.during("open")?,
-            }
-        };
+        let handle = self.open_to_read(name).during("open")?;
         let stat = convert(&fstat(&handle).during("look at")?);
         if stat.kind() != Kind::File {
             return Err(io::Error::other("it is no regular file any more")).during("open");
         }
         Ok((File::from(handle), stat))
+    }
+
+    fn look(&self, name: &[u8], open: bool) -> (Option<Seen>, Option<File>) {
+        let here = *self.device.get_or_init(|| fstat(&self.handle).map_or(0, |found| found.st_dev));
+        if open
+            && let Ok(handle) = self.open_to_read(name)
+            && let Ok((stat, mounted)) = look_at_open(handle.as_fd(), here)
+            && stat.kind() == Kind::File
+            && !(mounted && self.mounts == Mounts::Stay)
+        {
+            return (Some(Seen::Present(stat)), Some(File::from(handle)));
+        }
+        (seen_as_no_folder(look_at(self.handle.as_fd(), os(name), here), self.mounts), None)
     }
 
     fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Fault> {
@@ -295,3 +321,7 @@ impl Folder for LocalFolder {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! What one folder holds, by name, with what the listing itself tells of their kinds.
 
 use super::handle::Mounts;
-use super::names::Names;
+use super::names::{Names, Told};
 use crate::cancel::Cancel;
 use crate::model::Stat;
 use rustix::fs::{FileType, RawDir, fstatfs};
@@ -26,7 +26,12 @@ impl Listing {
             self.unknown.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
             return self.names.push_unknown(name);
         }
-        self.names.push(name, kind == FileType::Directory)
+        let told = match kind {
+            FileType::Directory => Told::Folder,
+            FileType::RegularFile => Told::File,
+            _ => Told::Other,
+        };
+        self.names.push(name, told)
     }
 
     /// The same as a file system lists it that tells no kinds.
@@ -109,8 +114,12 @@ impl<'a> Lister<'a> {
             let begun = listing.names.len() > 0;
             match entry {
                 Ok(entry) => {
-                    let is_folder = entry.file_type().is_dir();
-                    let kind = if is_folder { FileType::Directory } else { FileType::RegularFile };
+                    let kind = match entry.file_type() {
+                        kind if kind.is_dir() => FileType::Directory,
+                        kind if kind.is_file() => FileType::RegularFile,
+                        // Which of them, nobody needs to know.
+                        _ => FileType::Symlink,
+                    };
                     listing.push(entry.file_name().as_bytes(), kind)?;
                 }
                 Err(error) => {

@@ -18,6 +18,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What a walk looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All that is there.
+    AtAll,
+    /// All but what a listing says is a file: whoever opens it anyway looks at it
+    /// ([`Seen::Listed`](crate::model::Seen::Listed)).
+    NotAtFiles,
+}
+
 /// A local root, held open: whatever its path leads to later, this is the folder that was checked.
 #[derive(Debug)]
 pub struct LocalStore {
@@ -64,7 +74,13 @@ impl LocalStore {
     }
 
     /// Walks the whole tree with so many threads, the calling one included, and gives `body` what is found.
-    pub fn walk<T>(&self, threads: usize, cancel: &Cancel, body: impl FnOnce(&mut Walk<'_, '_>) -> T) -> T {
+    pub fn walk<T>(
+        &self,
+        look: Look,
+        threads: usize,
+        cancel: &Cancel,
+        body: impl FnOnce(&mut Walk<'_, '_>) -> T,
+    ) -> T {
         // What is excluded and in the replica is deleted like anything that the source does not have.
         let deletes = !self.is_source && self.filter.spec().delete_excluded;
         let terms = Terms {
@@ -74,6 +90,8 @@ impl LocalStore {
             mounts: self.mounts,
             memory: &self.memory,
             cancel,
+            // What is mounted on a file of a source is told by a walk only: others go on into it.
+            leaves_files: look == Look::NotAtFiles && (!self.is_source || self.mounts == Mounts::Cross),
             alive: NamesAlive::default(),
             #[cfg(test)]
             before_step: None,
@@ -88,6 +106,11 @@ impl LocalStore {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let root = open_beneath(self.root.as_fd(), path.trimmed(), flags, self.beneath());
         Self::replica(root.during("open the folder of")?, Mounts::Stay)
+    }
+
+    /// Whether there is anything in its root; assumed where it cannot be listed.
+    pub fn holds_anything(&self) -> bool {
+        self.names().map_or(true, |names| !names.is_empty())
     }
 
     /// The names in its root, in no order.

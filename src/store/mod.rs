@@ -22,7 +22,7 @@ mod terms;
 mod trust;
 pub mod walk;
 
-use crate::model::{Attributes, EntryPath, Scope, Stat};
+use crate::model::{Attributes, EntryPath, Scope, Seen, Stat};
 use crate::plan::desired::Desired;
 use rustix::io::Errno;
 use std::fs::File;
@@ -169,6 +169,9 @@ pub trait Folder {
     fn attributes(&self, name: &[u8], scope: Scope) -> Result<(Stat, Attributes), Fault>;
     /// Opens a regular file for reading, with the figures of the open handle.
     fn open_file(&self, name: &[u8]) -> Result<(File, Stat), Fault>;
+    /// Looks at what a walk only listed as a file, as the walk would have (`None`: it is gone); with `open`, opens
+    /// it in the same go, as long as it is a file of this tree.
+    fn look(&self, name: &[u8], open: bool) -> (Option<Seen>, Option<File>);
     /// The text of a symbolic link.
     fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Fault>;
     /// Makes a new empty file, which only its owner may read, under a temporary name.

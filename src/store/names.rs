@@ -4,23 +4,38 @@ use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::io;
 
-/// The names in a folder, each with whether it is a folder, sorted like paths once [`Names::sort`] was called.
+/// What a listing says that a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Folder,
+    File,
+    /// Anything else, or nothing.
+    Other,
+}
+
+/// The names in a folder, each with what it is, sorted like paths once [`Names::sort`] was called.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// One name after the other, a `/` after those of folders, then a NUL, as the kernel takes them.
+    /// One name after the other: a byte that marks files, the name, a `/` after those of folders, then a NUL, as the
+    /// kernel takes them.
     bytes: Vec<u8>,
-    /// Where each begins in `bytes`.
+    /// Where each begins in `bytes`, behind its mark.
     starts: Vec<u32>,
 }
 
+/// The marks of files and of all else.
+const FILE: u8 = 1;
+const NO_FILE: u8 = 0;
+
 impl Names {
     /// Adds a name, which has no NUL and no `/` in it. Fails where all of them are more than 4 GiB.
-    pub(super) fn push(&mut self, name: &[u8], is_folder: bool) -> io::Result<()> {
-        let start = u32::try_from(self.bytes.len())
+    pub(super) fn push(&mut self, name: &[u8], told: Told) -> io::Result<()> {
+        let start = u32::try_from(self.bytes.len() + 1)
             .map_err(|_| io::Error::other("the names in this folder take up more than 4 GiB"))?;
         self.starts.push(start);
+        self.bytes.push(if told == Told::File { FILE } else { NO_FILE });
         self.bytes.extend_from_slice(name);
-        if is_folder {
+        if told == Told::Folder {
             self.bytes.push(b'/');
         }
         self.bytes.push(0);
@@ -29,7 +44,7 @@ impl Names {
 
     /// Adds a name as that of no folder, with room for the `/` that it would have were it one.
     pub(super) fn push_unknown(&mut self, name: &[u8]) -> io::Result<()> {
-        self.push(name, false)?;
+        self.push(name, Told::Other)?;
         self.bytes.push(0);
         Ok(())
     }
@@ -61,6 +76,17 @@ impl Names {
         self.key(number).to_bytes().last() == Some(&b'/')
     }
 
+    /// What the listing says that the name with this number is.
+    pub(super) fn told(&self, number: usize) -> Told {
+        if self.bytes[self.starts[number] as usize - 1] == FILE {
+            Told::File
+        } else if self.is_folder(number) {
+            Told::Folder
+        } else {
+            Told::Other
+        }
+    }
+
     /// The name with this number alone.
     pub(super) fn name(&self, number: usize) -> &[u8] {
         let key = self.key(number).to_bytes();
@@ -85,21 +111,25 @@ mod tests {
     proptest! {
         #[test]
         fn names_sort_as_paths_do_and_stay_what_they_were(
-            given in prop::collection::vec(("[ab.0\u{1}-]{1,4}", any::<bool>()), 0..40),
+            given in prop::collection::vec(
+                ("[ab.0\u{1}-]{1,4}", prop::sample::select(vec![Told::Folder, Told::File, Told::Other])),
+                0..40,
+            ),
         ) {
             let mut names = Names::default();
-            for (name, is_folder) in &given {
-                names.push(name.as_bytes(), *is_folder).unwrap();
+            for (name, told) in &given {
+                names.push(name.as_bytes(), *told).unwrap();
             }
             let naive: std::collections::BTreeSet<Vec<u8>> = given
                 .iter()
-                .map(|(name, is_folder)| format!("{name}{}", if *is_folder { "/" } else { "" }).into_bytes())
+                .map(|(name, told)| format!("{name}{}", if *told == Told::Folder { "/" } else { "" }).into_bytes())
                 .collect();
             names.sort();
             prop_assert_eq!(keys(&names), naive.into_iter().collect::<Vec<_>>());
             for number in 0..names.len() {
-                let (name, is_folder) = (names.name(number).to_vec(), names.is_folder(number));
-                prop_assert!(given.contains(&(String::from_utf8(name).unwrap(), is_folder)));
+                prop_assert_eq!(names.is_folder(number), names.told(number) == Told::Folder);
+                let name = String::from_utf8(names.name(number).to_vec()).unwrap();
+                prop_assert!(given.contains(&(name, names.told(number))));
             }
         }
     }

@@ -3,9 +3,9 @@
 use super::cache_tag::has_cachedir_tag;
 use super::handle::{Mounts, is_mount_refusal, open_beneath};
 use super::list::Lister;
-use super::names::Names;
+use super::names::{Names, Told};
 use super::sequence::{Piece, Work};
-use super::stat::{convert, look_at, look_at_open};
+use super::stat::{convert, look_at, look_at_open, seen_as_no_folder};
 use super::task::{Folder, Found, NAMES_PER_FOLDER, Place, Task, Unsorted};
 use super::terms::Terms;
 use crate::filter::CACHEDIR_TAG;
@@ -255,11 +255,8 @@ impl<'a> Scanner<'a> {
         let end = range.end;
         let mut number = range.start;
         let mut passed_folders = false;
-        let handle = if range.clone().all(|number| folder.names.is_folder(number)) {
-            Err(Loss::Away)
-        } else {
-            self.hold(&folder.place)
-        };
+        let nothing = |number| folder.names.is_folder(number) || self.is_left(folder, number);
+        let handle = if range.clone().all(nothing) { Err(Loss::Away) } else { self.hold(&folder.place) };
         while number < end {
             let first = number;
             let is_folder = folder.names.is_folder(first);
@@ -285,6 +282,11 @@ impl<'a> Scanner<'a> {
         number
     }
 
+    /// Whether others look at what has this name.
+    fn is_left(&self, folder: &Folder, number: usize) -> bool {
+        self.terms.leaves_files && folder.names.told(number) == Told::File
+    }
+
     /// What the name with this number is, which the listing says is no folder; `None`: it is gone.
     fn look_at(&self, folder: &Folder, number: usize, handle: &Result<OwnedFd, Loss>) -> Option<Entry> {
         // The trash has its name in a root; elsewhere only a filter leaves anything out.
@@ -294,6 +296,9 @@ impl<'a> Scanner<'a> {
             if self.terms.is_left_out(&path) {
                 return self.terms.left_out(path);
             }
+        }
+        if self.is_left(folder, number) {
+            return Some(self.entry(folder.child(number), Seen::Listed));
         }
         let names = &folder.names;
         let known = || folder.known.get(names.name(number)).copied();
@@ -307,13 +312,7 @@ impl<'a> Scanner<'a> {
             Err(loss) => known().ok_or(loss),
         };
         let seen = match found {
-            // It took the place of what was listed: where the folder would belong in the order may have been
-            // passed, and the folder of that name must not be taken for gone.
-            Ok(Ok((stat, _))) if stat.kind() == Kind::Folder => Seen::Vanished,
-            Ok(Ok((stat, true))) if self.terms.mounts == Mounts::Stay => Seen::Foreign(stat),
-            Ok(Ok((stat, _))) => Seen::Present(stat),
-            Ok(Err(Errno::NOENT)) => return None,
-            Ok(Err(error)) => Seen::Unreadable(io::Error::from(error).to_string()),
+            Ok(found) => seen_as_no_folder(found, self.terms.mounts)?,
             Err(Loss::Away) => Seen::Vanished,
             Err(Loss::Refused(cause)) => Seen::Unreadable(cause.clone()),
         };
@@ -364,7 +363,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn entry(&self, path: EntryPath, seen: Seen) -> Entry {
-        if !matches!(seen, Seen::Present(_) | Seen::Excluded) {
+        if !matches!(seen, Seen::Present(_) | Seen::Excluded | Seen::Listed) {
             self.terms.memory.keep_below(&path);
         }
         Entry { path, seen }

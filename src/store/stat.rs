@@ -1,11 +1,13 @@
 //! From the system's figures to ours.
 
-use crate::model::{Fingerprint, Kind, Stat, Timestamp};
+use super::handle::Mounts;
+use crate::model::{Fingerprint, Kind, Seen, Stat, Timestamp};
 use rustix::fs::{
     AtFlags, FileType, Statx, StatxAttributes, StatxFlags, Timespec, fstat, makedev, statat, statx,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
+use std::io;
 use std::os::fd::BorrowedFd;
 
 /// The figures of what `name` is in `folder`, no link followed, and whether it is what is mounted
@@ -36,6 +38,19 @@ pub(super) fn look_at_open(handle: BorrowedFd<'_>, here: u64) -> Result<(Stat, b
         }
         found => Ok(with_mount(&found?, here)),
     }
+}
+
+/// What is so of a name that its folder's listing says is no folder; `None`: it is gone.
+pub(super) fn seen_as_no_folder(found: Result<(Stat, bool), Errno>, mounts: Mounts) -> Option<Seen> {
+    Some(match found {
+        // It took the place of what was listed: where the folder would belong in the order may have been
+        // passed, and the folder of that name must not be taken for gone.
+        Ok((stat, _)) if stat.kind() == Kind::Folder => Seen::Vanished,
+        Ok((stat, true)) if mounts == Mounts::Stay => Seen::Foreign(stat),
+        Ok((stat, _)) => Seen::Present(stat),
+        Err(Errno::NOENT) => return None,
+        Err(error) => Seen::Unreadable(io::Error::from(error).to_string()),
+    })
 }
 
 fn with_mount(found: &Statx, here: u64) -> (Stat, bool) {

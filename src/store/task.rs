@@ -1,7 +1,7 @@
 //! What a walk has still to do, and where that belongs in its stream.
 
 use super::list::Listing;
-use super::names::Names;
+use super::names::{Names, Told};
 use super::sequence::{Key, Work};
 use crate::model::{EntryPath, Kind, Stat};
 use rustix::io::Errno;
@@ -137,10 +137,11 @@ impl Unsorted {
         let mut kinds = learned.kinds.iter().peekable();
         let mut names = Names::default();
         for number in 0..self.listing.names.len() {
-            let told = self.listing.names.is_folder(number);
+            let told = self.listing.names.told(number);
+            let found = |is_folder| if is_folder { Told::Folder } else { Told::Other };
             let learned = kinds.next_if(|(of, _)| *of as usize == number);
-            if let Some(is_folder) = learned.map_or(Some(told), |(_, kind)| *kind) {
-                names.push(self.listing.names.name(number), is_folder).expect("it had room before");
+            if let Some(told) = learned.map_or(Some(told), |(_, kind)| kind.map(found)) {
+                names.push(self.listing.names.name(number), told).expect("it had room before");
             }
         }
         names.sort();

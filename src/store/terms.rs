@@ -23,6 +23,8 @@ pub(super) struct Terms<'a> {
     pub(super) filter: Option<&'a Filter>,
     /// The tree is a source: nothing is said of what is left out.
     pub(super) is_source: bool,
+    /// What the listing says are files is not looked at.
+    pub(super) leaves_files: bool,
     pub(super) alive: NamesAlive,
     /// What a test has happen before each step.
     #[cfg(test)]

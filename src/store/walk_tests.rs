@@ -24,21 +24,22 @@ use std::time::Duration;
 type Step<'a> = Option<&'a (dyn Fn(&Task) + Sync)>;
 
 /// Walks `root` and gives `body` its entries, with something happening before each step. The file system
-/// tells kinds (or not: `untold`).
+/// tells kinds (or not: `untold`), and files are looked at (or not: `leaves_files`).
 fn walk_of<T>(
     root: &Path,
     threads: usize,
     cancel: &Cancel,
     before_step: Step<'_>,
-    untold: bool,
+    (untold, leaves_files): (bool, bool),
     body: impl FnOnce(&mut Walk<'_, '_>) -> T,
 ) -> T {
     let root = File::open(root).unwrap();
     let (memory, alive) = (MountMemory::default(), NamesAlive::default());
     let (root, mounts) = (root.as_fd(), Mounts::Cross);
-    let (filter, is_source) = (None, true);
+    let (filter, is_source, leaves_files) = (None, true, leaves_files);
+    let memory = &memory;
     let terms =
-        Terms { root, mounts, memory: &memory, cancel, filter, is_source, alive, before_step, untold };
+        Terms { root, mounts, memory, cancel, filter, is_source, leaves_files, alive, before_step, untold };
     walk(&terms, threads, body)
 }
 
@@ -49,12 +50,12 @@ fn walk_with<T>(
     before_step: Step<'_>,
     body: impl FnOnce(&mut Walk<'_, '_>) -> T,
 ) -> T {
-    walk_of(root, threads, cancel, before_step, false, body)
+    walk_of(root, threads, cancel, before_step, (false, false), body)
 }
 
 /// The same where listings tell no kinds.
 fn all_untold(root: &Path, threads: usize, before_step: Step<'_>) -> Vec<Entry> {
-    walk_of(root, threads, &Cancel::new(), before_step, true, |walk| walk.collect())
+    walk_of(root, threads, &Cancel::new(), before_step, (true, false), |walk| walk.collect())
 }
 
 fn all(root: &Path, threads: usize, before_step: Step<'_>) -> Vec<Entry> {
@@ -143,6 +144,30 @@ fn a_folder_of_many_names_is_looked_at_by_all_threads_and_stays_in_order() {
     };
     assert_eq!(brief(&all(dir.path(), 4, Some(&slow))), expected(dir.path()));
     assert_eq!(threads.into_inner().unwrap().len(), 4);
+}
+
+#[test]
+fn files_are_left_to_others_only_where_the_listing_says_that_they_are_files() {
+    let dir = tempfile::tempdir().unwrap();
+    make(
+        dir.path(),
+        &(0..90).map(|number| format!("d{}/{number:02}{}", number % 4, ["", "d", "l"][number % 3])).collect(),
+    );
+    let walked = |threads, untold| -> Vec<Entry> {
+        let cancel = Cancel::new();
+        walk_of(dir.path(), threads, &cancel, None, (untold, true), |walk| walk.collect())
+    };
+    let looked = all(dir.path(), 1, None);
+    for threads in [1, 4] {
+        assert_eq!(walked(threads, true), looked, "where no kinds are told, all are looked at");
+        let listed = walked(threads, false);
+        assert_eq!(listed.len(), looked.len());
+        for (listed, looked) in listed.iter().zip(&looked) {
+            assert_eq!(listed.path, looked.path);
+            let is_file = looked.stat().unwrap().kind() == Kind::File;
+            assert_eq!(listed.seen, if is_file { Seen::Listed } else { looked.seen.clone() });
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::model::{
 use crate::plan::ages::moment_of;
 use crate::plan::decide::Rules;
 use crate::plan::join::Joined;
-use crate::plan::verdict::{Case, Sides};
+use crate::plan::verdict::{Case, Contents, Sides};
 use crate::store::local::LocalStore;
 use crate::store::{Fault, Folder, Store};
 use std::collections::HashSet;
@@ -28,45 +28,60 @@ pub(super) struct Examiner<'e> {
 
 impl Examiner<'_> {
     /// Reads and judges a batch.
-    pub(super) fn examine(&self, batch: &[Joined]) -> Judged {
-        let contents = self.reading.read(batch);
+    pub(super) fn examine(&self, mut batch: Vec<Joined>) -> Judged {
+        let listed: Vec<bool> = batch.iter().map(|joined| joined.source == Some(Seen::Listed)).collect();
+        let contents = self.reading.read(&mut batch);
         let mut judged = Judged::default();
         if self.reading.cancel.requested() {
             // What was read after that may be cut short, and is not to be taken for damage.
             return judged;
         }
-        for (joined, contents) in batch.iter().zip(&contents) {
-            let case = Case { joined, contents, rules: self.rules, anew: self.anew };
-            let verdict = case.verdict();
-            if case.is_alike(verdict) {
-                judged.counts.alike += 1;
-            } else if !joined.path.is_root() || verdict != Verdict::Sound {
-                judged.counts.count(verdict);
+        for ((joined, contents), listed) in batch.into_iter().zip(contents).zip(listed) {
+            if let (true, Some(Seen::Present(stat))) = (listed, &joined.source) {
+                judged.counts.source_bytes += stat.fingerprint.size;
             }
-            let mendable = case.is_mendable(verdict);
-            judged.counts.mendable += u64::from(mendable);
-            judged.counts.mendable_unread += u64::from(mendable && verdict == Verdict::Unreadable);
-            judged.problems.extend(case.problems());
-            let finding = case.finding(verdict);
-            let damaged = matches!(verdict, Verdict::Damaged(_)) && !case.is_alike(verdict);
-            if let (true, Some(finding), Some(row)) = (damaged, &finding, &joined.row) {
-                judged.damage.push(damage_row(finding, row, self.rules.began));
-            } else if let (Some((side, problem)), Some(row)) = (case.broken(), &joined.row) {
-                let detail = format!("the {side}'s disk does not give its content back ({})", problem.cause);
-                let (path, known, found) = (row.path.clone(), Known::of(row), self.rules.began);
-                judged.damage.push(DamageRow { path, side: side.to_owned(), detail, found, known });
-            } else if !damaged && verdict != Verdict::Unreadable && self.suspects.contains(&joined.path) {
-                judged.settled.push(joined.path.clone());
-            }
-            judged.findings.extend(finding);
-            if self.rows {
-                let row = case.row_for(verdict).map(|row| self.vouched_for(joined, row));
-                let change = self.change(joined, row);
-                judged.aged.extend(aged(joined, change.as_ref()));
-                judged.rows.extend(change);
+            match contents {
+                Some(contents) => self.judge(&joined, &contents, &mut judged),
+                None => judged.large.push(joined),
             }
         }
         judged
+    }
+
+    fn judge(&self, joined: &Joined, contents: &Contents, judged: &mut Judged) {
+        if joined.source.is_none() && joined.replica.is_none() && joined.row.is_none() {
+            // It is gone since it was listed.
+            return;
+        }
+        let case = Case { joined, contents, rules: self.rules, anew: self.anew };
+        let verdict = case.verdict();
+        if case.is_alike(verdict) {
+            judged.counts.alike += 1;
+        } else if !joined.path.is_root() || verdict != Verdict::Sound {
+            judged.counts.count(verdict);
+        }
+        let mendable = case.is_mendable(verdict);
+        judged.counts.mendable += u64::from(mendable);
+        judged.counts.mendable_unread += u64::from(mendable && verdict == Verdict::Unreadable);
+        judged.problems.extend(case.problems());
+        let finding = case.finding(verdict);
+        let damaged = matches!(verdict, Verdict::Damaged(_)) && !case.is_alike(verdict);
+        if let (true, Some(finding), Some(row)) = (damaged, &finding, &joined.row) {
+            judged.damage.push(damage_row(finding, row, self.rules.began));
+        } else if let (Some((side, problem)), Some(row)) = (case.broken(), &joined.row) {
+            let detail = format!("the {side}'s disk does not give its content back ({})", problem.cause);
+            let (path, known, found) = (row.path.clone(), Known::of(row), self.rules.began);
+            judged.damage.push(DamageRow { path, side: side.to_owned(), detail, found, known });
+        } else if !damaged && verdict != Verdict::Unreadable && self.suspects.contains(&joined.path) {
+            judged.settled.push(joined.path.clone());
+        }
+        judged.findings.extend(finding);
+        if self.rows {
+            let row = case.row_for(verdict).map(|row| self.vouched_for(joined, row));
+            let change = self.change(joined, row);
+            judged.aged.extend(aged(joined, change.as_ref()));
+            judged.rows.extend(change);
+        }
     }
 
     /// What becomes of the row of a path.

@@ -12,13 +12,17 @@ use crate::engine::observe;
 use crate::engine::workers::{Window, Workers};
 use crate::error::Error;
 use crate::manifest::{Manifest, Rows};
-use crate::model::{Change, Drift, EntryPath, Finding, Kind, Record, Seen, Side, Sums, Timestamp, Verdict};
+use crate::model::{
+    Change, Drift, EntryPath, Finding, Fingerprint, Kind, Record, Seen, Side, Sums, Timestamp, Verdict,
+};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::ages::Ages;
 use crate::plan::decide::{Rules, unchanged};
 use crate::plan::join::{Join, Joined};
 use crate::plan::shield::Shields;
+use crate::plan::verdict::Sides;
 use crate::plan::visible::Sight;
+use crate::store::local::Look;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -70,14 +74,21 @@ impl Scan<'_> {
         let (source, replica) = (&self.trees.source, &self.trees.replica);
         let threads = self.job.settings.workers;
         let workers = Workers::of(&self.job.settings, self.cancel)?;
+        let look = self.look();
         std::thread::scope(|scope| {
-            let source = observe::walk(scope, Side::Source, Some(source), threads, self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, Some(replica), threads, self.cancel)?;
+            let source = observe::walk(scope, Side::Source, Some(source), look, threads, self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, Some(replica), look, threads, self.cancel)?;
             let rows = rows.into_iter().flatten().map(|row| Ok(row?));
             let mut sight = Sight::new(&self.job.settings.filter);
             let join = Join::new(source, replica, rows)?.map(|joined| Ok::<_, Error>(sight.of(joined?)));
             self.examine(join, true, &workers, ledger)
         })
+    }
+
+    /// Where all files are read, whoever opens them looks at them as well.
+    fn look(&self) -> Look {
+        let all = self.options.sides == Sides::Both && self.since.is_none() && self.sums.is_none();
+        if all && !self.job.settings.filter.has_sizes() { Look::NotAtFiles } else { Look::AtAll }
     }
 
     /// Reads and judges what comes; `whole`: that is all there is, so that ages are counted from nothing.
@@ -128,6 +139,7 @@ impl Scan<'_> {
                 shields: Shields::default(),
                 small: Batch::default(),
                 large,
+                late: Vec::new(),
                 told_bytes: 0,
             };
             for joined in all {
@@ -162,6 +174,8 @@ struct Inquest<'i, 'w, 'scope> {
     shields: Shields,
     small: Batch,
     large: Deck<Joined>,
+    /// What turned out to be large when it was looked at.
+    late: Vec<Joined>,
     told_bytes: u64,
 }
 
@@ -183,9 +197,7 @@ impl Inquest<'_, '_, '_> {
             self.report.counts.earlier += 1;
             joined.row.iter().for_each(|row| self.ages.note(row));
         } else if is_large(&joined) {
-            for hand in self.large.add(file_bytes(&joined), joined) {
-                self.submit(hand)?;
-            }
+            self.add_large(joined)?;
         } else {
             let size = content_bytes(&joined);
             if self.small.bytes + size > BYTES_TOGETHER || self.small.entries.len() == FILES_TOGETHER {
@@ -196,6 +208,18 @@ impl Inquest<'_, '_, '_> {
         }
         while let Some(judged) = self.window.try_next() {
             self.take(judged)?;
+        }
+        self.add_late()
+    }
+
+    fn add_large(&mut self, joined: Joined) -> Result<(), Error> {
+        let hands = self.large.add(file_bytes(&joined), joined);
+        hands.into_iter().try_for_each(|hand| self.submit(hand))
+    }
+
+    fn add_late(&mut self) -> Result<(), Error> {
+        while let Some(joined) = self.late.pop() {
+            self.add_large(joined)?;
         }
         Ok(())
     }
@@ -243,7 +267,7 @@ impl Inquest<'_, '_, '_> {
             self.wait()?;
         }
         let examiner = self.examiner;
-        self.window.submit(move || examiner.examine(&batch));
+        self.window.submit(move || examiner.examine(batch));
         Ok(())
     }
 
@@ -268,7 +292,8 @@ impl Inquest<'_, '_, '_> {
     }
 
     fn take(&mut self, judged: Judged) -> Result<(), Error> {
-        let Judged { counts, findings, problems, damage, settled, aged, rows } = judged;
+        let Judged { counts, findings, problems, damage, settled, aged, rows, large } = judged;
+        self.late.extend(large);
         for Aged { before, after } in aged {
             if let (Some((moment, bytes)), false) = (before, self.whole) {
                 self.ages.forget_at(moment, bytes);
@@ -298,10 +323,14 @@ impl Inquest<'_, '_, '_> {
 
     fn finish(mut self) -> Result<(), Error> {
         self.flush()?;
-        for hand in self.large.deal() {
-            self.submit(hand)?;
-        }
-        while !self.window.is_idle() {
+        loop {
+            self.add_late()?;
+            for hand in self.large.deal() {
+                self.submit(hand)?;
+            }
+            if self.window.is_idle() && self.late.is_empty() {
+                break;
+            }
             self.wait()?;
         }
         if self.examiner.reading.cancel.requested() {
@@ -335,21 +364,30 @@ fn is_verified(joined: &Joined, since: Timestamp, rules: &Rules) -> bool {
         && unchanged(&replica.fingerprint, &row.replica, rules)
 }
 
-/// Bytes of both sides of an entry.
-fn file_bytes(joined: &Joined) -> u64 {
-    let size = |seen: &Option<Seen>| match seen {
+/// Bytes of one side of an entry; of what is only listed, by its row.
+fn bytes_of(seen: Option<&Seen>, row: Option<&Fingerprint>) -> u64 {
+    match seen {
         Some(Seen::Present(stat)) => stat.fingerprint.size,
+        Some(Seen::Listed) => row.map_or(0, |row| row.size),
         _ => 0,
-    };
-    size(&joined.source).saturating_add(size(&joined.replica))
+    }
+}
+
+/// Bytes of both sides of an entry.
+fn sizes(joined: &Joined) -> (u64, u64) {
+    let row = joined.row.as_ref();
+    let source = bytes_of(joined.source.as_ref(), row.map(|row| &row.source));
+    (source, bytes_of(joined.replica.as_ref(), row.map(|row| &row.replica)))
+}
+
+fn file_bytes(joined: &Joined) -> u64 {
+    let (source, replica) = sizes(joined);
+    source.saturating_add(replica)
 }
 
 /// Bytes of the small contents of an entry: those of the larger side, as the other is let go where
 /// they are the same.
 fn content_bytes(joined: &Joined) -> u64 {
-    let size = |seen: Option<&Seen>| match seen {
-        Some(Seen::Present(stat)) => stat.fingerprint.size.min(SMALL),
-        _ => 0,
-    };
-    size(joined.source.as_ref()).max(size(joined.replica.as_ref()))
+    let (source, replica) = sizes(joined);
+    source.max(replica).min(SMALL)
 }

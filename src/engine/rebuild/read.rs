@@ -5,8 +5,9 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::engine::content::{Arena, NearFolder, SMALL, read_link, restat, stood_still};
 use crate::engine::identity::open_scanned;
+use crate::engine::listed::{BYTES_TOGETHER, Opened, look_at_listed};
 use crate::hash::digest_many;
-use crate::model::{EntryPath, Kind, Problem, Seen, Side, Stat, Timestamp};
+use crate::model::{EntryPath, Fingerprint, Kind, Problem, Seen, Side, Stat, Timestamp};
 use crate::plan::join::Joined;
 use crate::plan::verdict::{Content, Contents, Sides, wanted};
 use crate::store::{During, Fault, Folder, Store};
@@ -30,10 +31,15 @@ pub(super) struct Reading<'e, S: Store, R: Store> {
     pub bytes: &'e AtomicU64,
 }
 
-/// Whether the content of this entry is too large to be read as a whole.
+/// Whether the content of this entry is too large to be read as a whole; of what is only listed, by what its row says.
 pub(super) fn is_large(joined: &Joined) -> bool {
-    let large = |seen: Option<&Seen>| matches!(seen, Some(Seen::Present(stat)) if stat.kind() == Kind::File && stat.fingerprint.size > SMALL);
-    large(joined.source.as_ref()) || large(joined.replica.as_ref())
+    let large = |seen: &Option<Seen>, row: Option<&Fingerprint>| match seen {
+        Some(Seen::Present(stat)) => stat.kind() == Kind::File && stat.fingerprint.size > SMALL,
+        Some(Seen::Listed) => row.is_some_and(|row| row.kind == Kind::File && row.size > SMALL),
+        _ => false,
+    };
+    let row = joined.row.as_ref();
+    large(&joined.source, row.map(|row| &row.source)) || large(&joined.replica, row.map(|row| &row.replica))
 }
 
 /// The message for a file that never stood still.
@@ -87,34 +93,71 @@ struct Pending {
 }
 
 impl<S: Store, R: Store> Reading<'_, S, R> {
-    /// What the entries of a batch hold, in their order.
-    pub(super) fn read(&self, batch: &[Joined]) -> Vec<Contents> {
+    /// What the entries of a batch hold, in their order; what is only listed is looked at as well. `None`: it turned
+    /// out to be large.
+    pub(super) fn read(&self, batch: &mut [Joined]) -> Vec<Option<Contents>> {
         if batch.iter().any(is_large) {
-            return stream::read(self, batch);
+            let (mut ours, mut theirs) = (NearFolder::new(self.source), NearFolder::new(self.replica));
+            for joined in batch.iter_mut() {
+                look_at_listed(&mut ours, &joined.path, &mut joined.source, false);
+                look_at_listed(&mut theirs, &joined.path, &mut joined.replica, false);
+            }
+            return stream::read(self, batch).into_iter().map(Some).collect();
         }
         Arena::with(self.chunk_bytes, |arena| self.read_small(batch, arena))
     }
 
-    fn read_small(&self, batch: &[Joined], arena: &mut Arena) -> Vec<Contents> {
+    fn read_small(&self, batch: &mut [Joined], arena: &mut Arena) -> Vec<Option<Contents>> {
         let (mut ours, mut theirs) = (NearFolder::new(self.source), NearFolder::new(self.replica));
-        let mut contents: Vec<Contents> = Vec::with_capacity(batch.len());
+        let mut contents: Vec<Option<Contents>> = Vec::with_capacity(batch.len());
         let mut pending: Vec<Pending> = Vec::with_capacity(batch.len());
-        for (index, joined) in batch.iter().enumerate() {
-            contents.push(Contents::UNREAD);
+        for index in 0..batch.len() {
+            let joined = &mut batch[index];
+            contents.push(Some(Contents::UNREAD));
             if self.cancel.requested() {
+                continue;
+            }
+            // Opened at once where both sides, or the row and one of them, can be compared.
+            let open = (joined.source == Some(Seen::Listed) && joined.replica == Some(Seen::Listed))
+                || joined.row.as_ref().is_some_and(|row| row.digest.is_some());
+            let source_opened = look_at_listed(&mut ours, &joined.path, &mut joined.source, open);
+            let replica_opened = look_at_listed(&mut theirs, &joined.path, &mut joined.replica, open);
+            if is_large(joined) {
+                contents[index] = None;
                 continue;
             }
             let (source, replica) = wanted(joined, self.sides);
             let nothing = || Held::Known(Content::Unread);
-            let source = if source { hold(&mut ours, joined, Side::Source, arena) } else { nothing() };
-            let replica = if replica { hold(&mut theirs, joined, Side::Replica, arena) } else { nothing() };
-            if !self.settle(source, replica, index, &mut contents[index], &mut pending, arena) {
-                contents[index] = stream::read_one(self, joined);
+            let source = if source {
+                hold(&mut ours, joined, (Side::Source, source_opened), arena)
+            } else {
+                nothing()
+            };
+            let replica = if replica {
+                hold(&mut theirs, joined, (Side::Replica, replica_opened), arena)
+            } else {
+                nothing()
+            };
+            let mut found = Contents::UNREAD;
+            if !self.settle(source, replica, index, &mut found, &mut pending, arena) {
+                found = stream::read_one(self, joined);
+            }
+            contents[index] = Some(found);
+            if arena.held() >= BYTES_TOGETHER {
+                self.hash(&pending, batch, arena, &mut contents);
+                pending.clear();
+                arena.clear();
             }
         }
+        self.hash(&pending, batch, arena, &mut contents);
+        contents
+    }
+
+    /// Hashes what is in memory, side by side.
+    fn hash(&self, pending: &[Pending], batch: &[Joined], arena: &Arena, contents: &mut [Option<Contents>]) {
         let inputs: Vec<&[u8]> = pending.iter().map(|pending| arena.get(&pending.range)).collect();
         for (pending, digest) in pending.iter().zip(digest_many(&inputs)) {
-            let contents = &mut contents[pending.index];
+            let Some(contents) = &mut contents[pending.index] else { continue };
             let read = |stat, began| Content::Read { stat, digest, began };
             match pending.side {
                 Side::Source => contents.source = read(pending.stat, pending.began),
@@ -130,7 +173,6 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
                 *contents = stream::read_one(self, joined);
             }
         }
-        contents
     }
 
     /// Sorts out what was read of one entry. Comparing bytes in memory is many times faster than
@@ -179,10 +221,18 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
     }
 }
 
-/// Reads a file or a link's text into the arena.
-fn hold<T: Store>(near: &mut NearFolder<'_, T>, joined: &Joined, side: Side, arena: &mut Arena) -> Held {
+/// Reads a file, which may be open already, or a link's text into the arena.
+fn hold<T: Store>(
+    near: &mut NearFolder<'_, T>,
+    joined: &Joined,
+    (side, opened): (Side, Option<Opened>),
+    arena: &mut Arena,
+) -> Held {
     let path = &joined.path;
-    let mut attempt = || -> Result<Held, Fault> {
+    let attempt = || -> Result<Held, Fault> {
+        if let Some(Opened { file, stat, began }) = opened {
+            return read_into(arena, file, stat, began);
+        }
         let folder = near.of(path)?;
         let began = clock::now();
         if kind(joined, side) == Some(Kind::Symlink) {
@@ -193,11 +243,15 @@ fn hold<T: Store>(near: &mut NearFolder<'_, T>, joined: &Joined, side: Side, are
         if stat.fingerprint.size > SMALL {
             return Ok(Held::Changed);
         }
-        let range = arena.read(&file, stat.fingerprint.size).during("read")?;
-        let held = |range| Held::InMemory(InMemory { range, stat, began, file: Some(file) });
-        Ok(range.map_or(Held::Changed, held))
+        read_into(arena, file, stat, began)
     };
     attempt().unwrap_or_else(|fault| Held::Known(failed(path, side, &fault)))
+}
+
+fn read_into(arena: &mut Arena, file: File, stat: Stat, began: Timestamp) -> Result<Held, Fault> {
+    let range = arena.read(&file, stat.fingerprint.size).during("read")?;
+    let held = |range| Held::InMemory(InMemory { range, stat, began, file: Some(file) });
+    Ok(range.map_or(Held::Changed, held))
 }
 
 /// Opens the file that the walk of `side` saw there.

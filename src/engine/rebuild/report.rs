@@ -3,6 +3,7 @@
 use crate::error::ExitCode;
 use crate::manifest::{DamageRow, RunFigures};
 use crate::model::{Change, EntryPath, Finding, Problem, Verdict};
+use crate::plan::join::Joined;
 use std::time::Duration;
 
 /// How many entries met with which verdict.
@@ -91,6 +92,8 @@ pub(super) struct Judged {
     pub(super) aged: Vec<Aged>,
     /// For the manifest.
     pub(super) rows: Vec<Change>,
+    /// What turned out to be large when it was looked at: nothing was read of it, and it is not judged.
+    pub(super) large: Vec<Joined>,
 }
 
 /// A file that was looked at: when its content was verified last (in seconds since 1970), and its size.

@@ -7,7 +7,7 @@ use crate::engine::content::NearFolder;
 use crate::manifest::TrashRow;
 use crate::model::{Attributes, Entry, EntryPath, Kind, Stat, Timestamp};
 use crate::plan::desired::Desired;
-use crate::store::local::LocalStore;
+use crate::store::local::{LocalStore, Look};
 use crate::store::{Fault, Folder, Store};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub fn entries(
 ) -> Result<Vec<(EntryPath, Stat)>, Fault> {
     let store = store.within(folder)?;
     let looked_at = |entry: Entry| Some((entry.path.clone(), *entry.stat()?));
-    Ok(store.walk(1, cancel, |walk| walk.filter_map(looked_at).collect()))
+    Ok(store.walk(Look::AtAll, 1, cancel, |walk| walk.filter_map(looked_at).collect()))
 }
 
 fn remove(trash: &LocalStore, run: &EntryPath, cancel: &Cancel) -> Result<(), Fault> {

@@ -1,0 +1,28 @@
+//! What planning needs of the manifest besides its rows in order.
+
+use super::renames::Renamed;
+use crate::error::Error;
+use crate::model::{Change, Done};
+use crate::plan::links::Settled;
+use crate::plan::step::Suspect;
+use std::collections::HashSet;
+
+/// All settled names of these inodes of the source.
+type OfInodes<'m> = dyn FnMut(&HashSet<u64>) -> Result<Vec<Settled>, Error> + 'm;
+
+/// Which folder this was, if it had another name; given those that are known to have had one.
+type Identify<'m> = dyn FnMut(&Suspect, &[Renamed]) -> Result<Option<Renamed>, Error> + 'm;
+
+/// What planning needs of the manifest besides its rows in order.
+pub struct Books<'m> {
+    /// Takes rows that are true without a change to the replica.
+    pub confirm: &'m mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
+    /// All settled names of these inodes of the source.
+    pub of_inodes: &'m mut OfInodes<'m>,
+    /// Finds out which folder this was.
+    pub identify: &'m mut Identify<'m>,
+    /// Must come before anything new is in the replica.
+    pub prepare: &'m mut dyn FnMut() -> Result<(), Error>,
+    /// Records what was done.
+    pub settle: &'m mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
+}
