@@ -61,8 +61,8 @@ impl Arena {
     }
 
     /// Bytes that it holds.
-    pub fn held(&self) -> usize {
-        self.used
+    pub fn held(&self) -> u64 {
+        self.used as u64
     }
 
     /// Forgets all that was read.

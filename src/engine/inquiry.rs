@@ -2,7 +2,7 @@
 //! know or may be done at once; the workers' replies come back to it while the join goes on.
 
 use super::books::Books;
-use super::content::{Comparison, is_large};
+use super::content::{BYTES_TOGETHER, Comparison, is_large};
 use super::deal::{Deck, Most};
 use super::execute::Site;
 use super::execute::early::{Brought, EarlyBatch, Pioneer, finish};
@@ -39,10 +39,8 @@ pub enum Reply {
     Finished(Vec<Done>),
 }
 
-/// Small contents are compared this many files and bytes at a time: enough to fill the lanes of the
-/// hash, little enough to be in the processor's cache still when they are hashed.
+/// Small contents are compared this many files at a time, or fewer where they are many bytes.
 const FILES_TOGETHER: usize = 256;
-const BYTES_TOGETHER: u64 = 2 << 20;
 
 /// Fewer questions are not shared out.
 const LEAST_TOGETHER: usize = 8;
@@ -135,7 +133,8 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     /// Takes the next path of the join; where the walks have only listed it, it is looked at first.
     pub fn feed(&mut self, joined: Joined) -> Result<(), Error> {
-        if self.order.wants(&joined) {
+        // Without a replica nothing is only listed, and nobody could look.
+        if self.means.comparison.is_some() && self.order.wants(&joined) {
             if let Some(batch) = self.order.add(joined) {
                 self.look_at(batch)?;
             }

@@ -1,6 +1,6 @@
 //! Files that a walk only listed: looked at and opened in one go by whoever reads them.
 
-use super::content::{Arena, Comparison, Finding, Pending, SMALL, hash};
+use super::content::{Arena, BYTES_TOGETHER, Comparison, Finding, Pending, SMALL, hash};
 use super::near::NearFolder;
 use super::pairs::Pair;
 use crate::clock;
@@ -10,10 +10,6 @@ use crate::plan::join::Joined;
 use crate::store::{Folder, Store};
 use rustix::io::Errno;
 use std::fs::File;
-
-/// Contents are hashed when so many bytes are in memory: enough to fill the lanes of the hash, little enough to be in
-/// the processor's cache still.
-pub const BYTES_TOGETHER: usize = 2 << 20;
 
 /// A file that was opened when it was looked at.
 pub struct Opened {

@@ -5,7 +5,7 @@ use super::examiner::Examiner;
 use super::read::{Reading, is_large};
 use super::report::{Aged, Judged, Rebuilt};
 use crate::cancel::Cancel;
-use crate::engine::content::SMALL;
+use crate::engine::content::{BYTES_TOGETHER, SMALL};
 use crate::engine::deal::{Deck, Most};
 use crate::engine::job::{Job, Trees};
 use crate::engine::observe;
@@ -27,10 +27,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Small contents are read this many entries and bytes at a time: enough to fill the lanes of the
-/// hash, little enough to be in the processor's cache still when they are hashed.
+/// Small contents are read this many entries at a time, or fewer where they are many bytes.
 const FILES_TOGETHER: usize = 256;
-const BYTES_TOGETHER: u64 = 2 << 20;
 
 /// How often a person hears how far it is.
 const NEWS: Duration = Duration::from_millis(200);

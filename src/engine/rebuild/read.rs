@@ -3,9 +3,9 @@
 use super::stream;
 use crate::cancel::Cancel;
 use crate::clock;
-use crate::engine::content::{Arena, NearFolder, SMALL, read_link, restat, stood_still};
+use crate::engine::content::{Arena, BYTES_TOGETHER, NearFolder, SMALL, read_link, restat, stood_still};
 use crate::engine::identity::open_scanned;
-use crate::engine::listed::{BYTES_TOGETHER, Opened, look_at_listed};
+use crate::engine::listed::{Opened, look_at_listed};
 use crate::hash::digest_many;
 use crate::model::{EntryPath, Fingerprint, Kind, Problem, Seen, Side, Stat, Timestamp};
 use crate::plan::join::Joined;
