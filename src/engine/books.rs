@@ -2,7 +2,7 @@
 
 use super::renames::Renamed;
 use crate::error::Error;
-use crate::model::{Change, Done};
+use crate::model::{Change, Done, Problem};
 use crate::plan::links::Settled;
 use crate::plan::step::Suspect;
 use std::collections::HashSet;
@@ -23,6 +23,9 @@ pub struct Books<'m> {
     pub identify: &'m mut Identify<'m>,
     /// Must come before anything new is in the replica.
     pub prepare: &'m mut dyn FnMut() -> Result<(), Error>,
+    /// Records rows of inodes that got names while the join went on as they are now; says which are not what they
+    /// were made.
+    pub settle_names: &'m mut dyn FnMut() -> Result<Vec<Problem>, Error>,
     /// Records what was done.
     pub settle: &'m mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 }

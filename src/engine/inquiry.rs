@@ -1,6 +1,8 @@
 //! One thread leads: it feeds the planner with what the join yields, and hands out what the planner wants to
 //! know or may be done at once; the workers' replies come back to it while the join goes on.
 
+mod ending;
+
 use super::books::Books;
 use super::content::{BYTES_TOGETHER, Comparison, is_large};
 use super::deal::{Deck, Most};
@@ -8,12 +10,12 @@ use super::execute::Site;
 use super::execute::early::{Brought, EarlyBatch, Pioneer, finish};
 use super::in_order::{InOrder, Turn};
 use super::listed::Looked;
-use super::matching::match_files;
 use super::renames::{Asides, Renamed};
 use super::workers::Window;
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::model::{Change, Digest, Done, Kind};
-use crate::monitor::{Monitor, Phase};
+use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::plan::census::Census;
 use crate::plan::decide::Knowledge;
@@ -22,7 +24,7 @@ use crate::plan::gate::MaxDelete;
 use crate::plan::join::Joined;
 use crate::plan::pairing::Unnamed;
 use crate::plan::planner::Planner;
-use crate::plan::step::{Planned, Question, Step, Suspect};
+use crate::plan::step::{Question, Step, Suspect};
 use crate::store::local::LocalStore;
 
 /// What comes back from the workers.
@@ -76,8 +78,8 @@ pub struct Again {
 pub struct Means<'scope> {
     /// Compares contents; where there is no replica, nothing is asked.
     pub comparison: Option<&'scope LocalComparison<'scope>>,
-    /// Where new entries are brought over while the join goes on.
-    pub site: Option<&'scope Site<'scope, LocalStore, LocalStore>>,
+    /// Where new entries are brought over while the join goes on, and where it is recorded.
+    pub site: Option<(&'scope Site<'scope, LocalStore, LocalStore>, &'scope Manifest)>,
     /// How many deletes are let through.
     pub max_delete: MaxDelete,
 }
@@ -112,7 +114,8 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     ) -> Self {
         let workers = window.workers();
         let with = means.site.zip(means.comparison);
-        let pioneer = with.map(|(site, comparison)| Pioneer::new(site, comparison, workers));
+        let pioneer =
+            with.map(|((site, manifest), comparison)| Pioneer::new(site, comparison, manifest, workers));
         Self {
             planner,
             means,
@@ -145,7 +148,14 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             self.hear(reply)?;
         }
         self.go_on()?;
+        self.send_full()?;
         if self.pioneer.as_ref().is_some_and(Pioneer::is_held_up) {
+            self.send_rest()?;
+        }
+        while self.pioneer.as_ref().is_some_and(Pioneer::is_crowded)
+            && let Some(reply) = self.window.next()
+        {
+            self.hear(reply)?;
             self.send_rest()?;
         }
         self.finish_folders(false)
@@ -203,6 +213,9 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
                 }
                 (self.books.confirm)(std::mem::take(&mut self.confirmed))
             }
+            Step::ConfirmAll(changes) => {
+                changes.into_iter().try_for_each(|change| self.take(Step::Confirm(change)))
+            }
             Step::Ask(question) => self.ask(question),
             Step::Suspect(suspect) => self.look_into(*suspect),
             Step::Early(early) => {
@@ -211,8 +224,8 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
                     return Ok(());
                 };
                 (self.books.prepare)()?;
-                let batches = pioneer.take(*early, &mut self.planner)?;
-                batches.into_iter().try_for_each(|batch| self.go_ahead(batch))
+                pioneer.take(*early, &mut self.planner)?;
+                self.send_full()
             }
         }
     }
@@ -277,14 +290,14 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     }
 
     fn go_ahead(&mut self, batch: EarlyBatch) -> Result<(), Error> {
-        let Some(site) = self.means.site else { return Ok(()) };
+        let Some((site, _)) = self.means.site else { return Ok(()) };
         self.make_room()?;
         self.window.submit(move || Reply::Brought(batch.carry_out(site)));
         Ok(())
     }
 
     fn finish_folders(&mut self, all: bool) -> Result<(), Error> {
-        let (Some(pioneer), Some(site)) = (&mut self.pioneer, self.means.site) else { return Ok(()) };
+        let (Some(pioneer), Some((site, _))) = (&mut self.pioneer, self.means.site) else { return Ok(()) };
         let Some(folders) = pioneer.complete(all) else { return Ok(()) };
         self.make_room()?;
         self.window.submit(move || Reply::Finished(finish(site, &folders)));
@@ -316,7 +329,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             }
             Reply::Brought(brought) => {
                 let Some(pioneer) = &mut self.pioneer else { return Ok(()) };
-                let dones = pioneer.brought(brought, &mut self.planner);
+                let dones = pioneer.brought(brought, &mut self.planner)?;
                 (self.books.settle)(dones)
             }
             // Hashed once the join is through only.
@@ -330,69 +343,17 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         }
     }
 
-    /// Hands out the new entries that wait for others.
-    fn send_rest(&mut self) -> Result<(), Error> {
+    /// Hands out the new entries that are enough for a batch.
+    fn send_full(&mut self) -> Result<(), Error> {
+        let full = self.pioneer.as_mut().map(Pioneer::full).unwrap_or_default();
+        full.into_iter().try_for_each(|batch| self.go_ahead(batch))
+    }
+
+    /// Hands out the new entries that wait for others; returns whether there were any.
+    fn send_rest(&mut self) -> Result<bool, Error> {
         let rest = self.pioneer.as_mut().map(Pioneer::rest).unwrap_or_default();
-        rest.into_iter().try_for_each(|batch| self.go_ahead(batch))
-    }
-
-    /// Takes in all that is on its way.
-    fn drain(&mut self) -> Result<(), Error> {
-        if let Some(batch) = self.order.rest() {
-            self.look_at(batch)?;
-        }
-        self.go_on()?;
-        while !self.order.is_empty()
-            && let Some(reply) = self.window.next()
-        {
-            self.hear(reply)?;
-            self.go_on()?;
-        }
-        self.send_rest()?;
-        self.flush_to_all()?;
-        self.large.deal().into_iter().try_for_each(|hand| self.submit(hand))?;
-        while let Some(reply) = self.window.next() {
-            self.hear(reply)?;
-        }
-        if let Some(pioneer) = &mut self.pioneer {
-            pioneer.close_all();
-        }
-        self.finish_folders(true)?;
-        while let Some(reply) = self.window.next() {
-            self.hear(reply)?;
-        }
-        Ok(())
-    }
-
-    /// The join broke off: what is out already is recorded, because the replica has it.
-    pub fn abandon(mut self) -> Result<(), Error> {
-        self.planner.survey();
-        while let Some(reply) = self.window.next() {
-            self.hear(reply)?;
-        }
-        Ok(())
-    }
-
-    /// Waits for all replies; says what the scan came to.
-    pub fn finish(mut self) -> Result<Scanned, Error> {
-        self.monitor.phase(Phase::Compare, None);
-        self.drain()?;
-        (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
-        let inodes = self.planner.incomplete_inodes(self.means.max_delete);
-        let rows = if inodes.is_empty() { Vec::new() } else { (self.books.of_inodes)(&inodes)? };
-        let (rules, surveyed) = (self.planner.rules(), self.planner.surveyed());
-        let Planned { mut plan, census, confirmed } = self.planner.finish(&rows);
-        self.adopted += confirmed.len() as u64;
-        (self.books.confirm)(confirmed)?;
-        if let Some(ahead) = surveyed {
-            let replica = self.means.comparison.map(|comparison| comparison.replica);
-            let renamed = replica.map(|replica| self.asides.place(self.renamed, replica)).unwrap_or_default();
-            let again = Some(Again { renamed, ahead });
-            return Ok(Scanned { plan, census, adopted: self.adopted, again });
-        }
-        if let Some(comparison) = self.means.comparison {
-            match_files(&mut plan, rules, comparison, &rows, self.window);
-        }
-        Ok(Scanned { plan, census, adopted: self.adopted, again: None })
+        let any = !rest.is_empty();
+        rest.into_iter().try_for_each(|batch| self.go_ahead(batch))?;
+        Ok(any)
     }
 }

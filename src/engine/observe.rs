@@ -5,17 +5,24 @@ use crate::error::Error;
 use crate::model::{Entry, Seen, Side};
 use crate::store::local::{LocalStore, Look};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::io;
 use std::thread::{Builder, Scope};
 
 /// Entries handed over at a time, and how many such chunks may wait.
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 4;
 
+/// What is being done when a walk cannot go on.
+const READ_BACK: &str =
+    "read back the names of a folder that holds very many from a file in the temporary folder (TMPDIR)";
+
 enum Message {
     Entries(Vec<Entry>),
     /// The walk saw everything. A channel that closes without this was not seen to its end.
     End,
     RootLost(String),
+    /// The walk could not go on.
+    Failed(io::Error),
 }
 
 /// The entries of one tree in path order, as its walker finds them.
@@ -43,7 +50,12 @@ pub fn walk<'scope, 'env>(
             // Not joined: the scope waits for it, and passes its panic on.
             walker
                 .spawn_scoped(scope, move || {
-                    store.walk(look, threads, cancel, |walk| produce(walk, cancel, &sender));
+                    store.walk(look, threads, cancel, |walk| {
+                        if produce(walk.by_ref(), cancel, &sender) {
+                            let end = walk.failure().map_or(Message::End, Message::Failed);
+                            let _ = sender.send(end);
+                        }
+                    });
                 })
                 .map_err(|error| Error::Threads(error.to_string()))?;
         }
@@ -53,11 +65,12 @@ pub fn walk<'scope, 'env>(
     Ok(EntryStream { side, cancel, receiver, chunk: Vec::new().into_iter(), ended: false })
 }
 
-/// A failed send means that the join has ended already, so the walk may as well.
-fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Sender<Message>) {
+/// Hands the entries over; returns whether all were. A failed send means that the join has ended already, so the walk
+/// may as well.
+fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Sender<Message>) -> bool {
     let Some(root) = walk.next() else {
         let _ = sender.send(Message::RootLost("it is gone".to_owned()));
-        return;
+        return false;
     };
     let lost = match &root.seen {
         Seen::Present(_) | Seen::Foreign(_) | Seen::Excluded => None,
@@ -67,7 +80,7 @@ fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Send
     };
     if let Some(cause) = lost {
         let _ = sender.send(Message::RootLost(cause));
-        return;
+        return false;
     }
     let mut chunk = Vec::with_capacity(CHUNK);
     chunk.push(root);
@@ -76,13 +89,11 @@ fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Send
         if chunk.len() == CHUNK {
             let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
             if sender.send(Message::Entries(full)).is_err() {
-                return;
+                return false;
             }
         }
     }
-    if !cancel.requested() && sender.send(Message::Entries(chunk)).is_ok() {
-        let _ = sender.send(Message::End);
-    }
+    !cancel.requested() && sender.send(Message::Entries(chunk)).is_ok()
 }
 
 impl Iterator for EntryStream<'_> {
@@ -102,6 +113,10 @@ impl Iterator for EntryStream<'_> {
                 Ok(Message::RootLost(cause)) => {
                     self.ended = true;
                     return Some(Err(Error::RootUnlisted { side: self.side, cause }));
+                }
+                Ok(Message::Failed(error)) => {
+                    self.ended = true;
+                    return Some(Err(Error::System { action: READ_BACK, error }));
                 }
                 Err(_) => {
                     self.ended = true;

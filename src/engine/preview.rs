@@ -188,6 +188,7 @@ impl Look<'_> {
                 _ => Ok(None),
             },
             prepare: &mut || Ok(()),
+            settle_names: &mut || Ok(Vec::new()),
             settle: &mut |_| Ok(()),
         };
         let seen = self.reader.map_or(Ok(None), Reader::last_complete)?;

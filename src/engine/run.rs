@@ -2,6 +2,7 @@
 
 use super::books::Books;
 use super::damage;
+use super::execute::names::settle_ahead;
 use super::execute::{Grounds, Loss, Site, execute, settle};
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
@@ -204,7 +205,13 @@ impl<'e> Pass<'e> {
         let site = self.site();
         // Without rows nothing is known under another name, and a second look would be told nothing.
         let first = self.manifest.knows_entries()?;
-        let ahead = if first { Ahead::Nothing } else { Ahead::AllBut(HashSet::new()) };
+        let ahead = if first {
+            Ahead::Nothing
+        } else if self.trees.replica.holds_anything() {
+            Ahead::AllBut(HashSet::new())
+        } else {
+            Ahead::Everything
+        };
         let filter = &self.job.settings.filter;
         // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
         let renames = first && filter.is_placeless();
@@ -283,6 +290,7 @@ impl<'e> Pass<'e> {
                 }
                 Ok(())
             },
+            settle_names: &mut || settle_ahead(replica, manifest),
             settle: &mut |dones| settle(dones, manifest, tally, self.monitor),
         };
         let scan = Scan {
@@ -292,7 +300,7 @@ impl<'e> Pass<'e> {
             replica: Some(replica),
             rules: self.rules,
             cancel: self.cancel,
-            site: Some(site),
+            site: Some((site, manifest)),
             look,
             renames,
             ahead,

@@ -10,6 +10,7 @@ use super::observe;
 use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::model::{Entry, EntryPath, Record, Side, Verb};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::decide::Rules;
@@ -39,7 +40,7 @@ pub struct Scan<'e> {
     /// A request to stop.
     pub cancel: &'e Cancel,
     /// Where new entries are brought over while the join goes on.
-    pub site: Option<&'e Site<'e, LocalStore, LocalStore>>,
+    pub site: Option<(&'e Site<'e, LocalStore, LocalStore>, &'e Manifest)>,
     /// What the walks look at.
     pub look: Look,
     /// Look for folders that have another name; a second look may follow.

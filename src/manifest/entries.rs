@@ -195,7 +195,7 @@ pub(super) fn switches(connection: &Connection, file: &Path) -> Result<Option<St
     connection.query_row("SELECT preserve FROM job", [], |row| row.get(0)).map_err(sqlite("read", file))
 }
 
-fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
+pub(super) fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
     let kind = Kind::from_code(row.get(1)?).ok_or_else(|| wrong(1, Type::Integer, "unknown kind"))?;
     let size = row.get::<_, i64>(2)?.cast_unsigned();
     let source = Fingerprint {

@@ -20,6 +20,7 @@ mod damage;
 mod entries;
 mod error;
 mod file;
+mod first_names;
 mod held;
 mod history;
 mod journal;
@@ -33,7 +34,7 @@ mod root_mounts;
 mod schema;
 mod succession;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod totals;
 mod trash;
 mod verification;

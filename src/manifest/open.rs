@@ -12,7 +12,7 @@ use crate::model::escape::escaped;
 use crate::model::{EntryPath, Record, Timestamp};
 use crate::plan::ages::Ages;
 use rusqlite::{Connection, OpenFlags, params};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct Manifest {
     pub(super) waiting: Waiting,
     pub(super) jottings: Jottings,
     pub(super) ages: RefCell<Ages>,
+    /// The names of hard-linked files have a database for this run.
+    pub(super) has_scratch: Cell<bool>,
 }
 
 /// A manifest and how it came to be open.
@@ -232,6 +234,7 @@ fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
         waiting: Waiting::default(),
         jottings: Jottings::default(),
         ages: RefCell::default(),
+        has_scratch: Cell::default(),
     })
 }
 

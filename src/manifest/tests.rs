@@ -6,27 +6,27 @@ use crate::model::{Change, Digest, EntryPath, Fingerprint, Kind, Record, Timesta
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
-pub(super) struct Fixture {
+pub(crate) struct Fixture {
     dir: tempfile::TempDir,
     lock: RunLock,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let lock = RunLock::acquire(&dir.path().join("m.db"), "now").unwrap();
         Self { dir, lock }
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("m.db")
     }
 
-    pub(super) fn open(&self) -> Result<Opened, ManifestError> {
+    pub(crate) fn open(&self) -> Result<Opened, ManifestError> {
         Manifest::open(&self.lock, &self.path(), &roots("/s"), Timestamp::new(1, 0), "T")
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let listing = std::fs::read_dir(self.dir.path()).unwrap();
         let mut names: Vec<String> =
             listing.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -79,7 +79,7 @@ proptest! {
     }
 }
 
-pub(super) fn plain(path: &str) -> Record {
+pub(crate) fn plain(path: &str) -> Record {
     let zero = Timestamp::default();
     let fingerprint = Fingerprint { kind: Kind::File, mode: 0, size: 0, mtime: zero, ctime: zero, inode: 1 };
     let path = EntryPath::from(path);

@@ -24,6 +24,9 @@ pub struct Early {
 pub enum Ahead {
     /// Nothing: a dry run, or a first look at trees that the manifest knows.
     Nothing,
+    /// All that is new, names of one inode included: neither the manifest nor the replica has anything that could be
+    /// one of them.
+    Everything,
     /// All that is new but what has one of these inodes in the source, which are those of rows whose entries
     /// are gone: it may be one of them under another name.
     AllBut(HashSet<u64>),
@@ -38,8 +41,14 @@ impl Ahead {
     pub fn allows(&self, inode: Option<u64>) -> bool {
         match self {
             Ahead::Nothing => false,
+            Ahead::Everything => true,
             Ahead::AllBut(gone) => inode.is_none_or(|inode| !gone.contains(&inode)),
         }
+    }
+
+    /// Whether a new name of an inode that has others may be brought over.
+    pub fn allows_names(&self) -> bool {
+        matches!(self, Ahead::Everything)
     }
 }
 
@@ -56,6 +65,7 @@ mod tests {
             (all_but(&[1]), Some(1), false),
             (all_but(&[1]), Some(2), true),
             (all_but(&[1]), None, true),
+            (Ahead::Everything, Some(1), true),
         ] {
             assert_eq!(ahead.allows(inode), allowed, "{ahead:?} {inode:?}");
         }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What makes an object of a file system itself: device and inode.
-pub(super) type Object = (u64, u64);
+pub type Object = (u64, u64);
 
 /// A name whose inode has, or had, other names on either side, and what was decided for it alone.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub struct Named {
 #[derive(Debug)]
 pub enum Waiting {
     /// It is right as it is, and the manifest would say this.
-    Right(Record),
+    Right(Box<Record>),
     /// Its content is right, its metadata is not, or all of it has to be brought over.
-    Operation(Operation),
+    Operation(Box<Operation>),
 }
 
 impl Named {
@@ -69,7 +69,7 @@ impl Named {
         let content = match &self.decision {
             Waiting::Right(record) => record.digest.zip(record.hashed),
             Waiting::Operation(operation) if operation.verb == Verb::Metadata => operation.content,
-            Waiting::Operation(operation) => return operation.clone(),
+            Waiting::Operation(operation) => return Operation::clone(operation),
         };
         Operation {
             path: self.path().clone(),
@@ -104,7 +104,8 @@ pub struct Settled {
     pub replica: Stat,
 }
 
-pub(super) fn object(stat: &Stat) -> Object {
+/// The object that has these figures.
+pub fn object(stat: &Stat) -> Object {
     (stat.device, stat.fingerprint.inode)
 }
 
@@ -120,6 +121,9 @@ pub struct Resolution {
     pub unsettled: Vec<Record>,
 }
 
+/// So many names of an inode are expected as its links say; more need not be in the tree.
+const FEW: usize = 16;
+
 /// The names that wait, while the join goes on.
 #[derive(Debug, Default)]
 pub struct Links {
@@ -127,9 +131,29 @@ pub struct Links {
 }
 
 impl Links {
-    /// One more name.
-    pub fn add(&mut self, named: Named) {
-        self.groups.entry(object(&named.source)).or_default().push(named);
+    /// One more name. Returns the rows of all names of its inode, once they are together and right as they are;
+    /// no other name can have a claim to the replica's inode then, for it has no others.
+    pub fn add(&mut self, named: Named) -> Vec<Record> {
+        let inode = object(&named.source);
+        let links = named.source.links;
+        let names = self.groups.entry(inode).or_default();
+        if names.is_empty() {
+            names.reserve_exact(usize::try_from(links).unwrap_or(FEW).min(FEW));
+        }
+        names.push(named);
+        if names.len() as u64 != links || !names[0].sound().is_some_and(|home| are_in_step(names, home)) {
+            return Vec::new();
+        }
+        let right = |named: Named| match named.decision {
+            Waiting::Right(record) => Some(*record),
+            Waiting::Operation(_) => None,
+        };
+        self.groups.remove(&inode).into_iter().flatten().filter_map(right).collect()
+    }
+
+    /// Whether a name of this inode of the source waits.
+    pub fn holds(&self, source: &Stat) -> bool {
+        self.groups.contains_key(&object(source))
     }
 
     /// Whether nothing waits.
@@ -212,32 +236,22 @@ impl Group {
         !elsewhere && !foreign && at_home().all(|named| named.lies_in_private(user))
     }
 
-    /// Whether the replica's inode has exactly the names it should have, all of them right.
-    fn is_in_step(&self, home: Object) -> bool {
-        let names = self.names.len() as u64;
-        self.names.iter().all(|named| {
-            named.is_right()
-                && named.sound() == Some(home)
-                && named.replica.is_some_and(|stat| stat.links == names)
-        })
-    }
-
     fn resolve(self, user: u32, resolution: &mut Resolution) {
         let home = self.home.filter(|home| self.may_mend(*home, user));
         let first = home.and_then(|home| self.first_name(home));
         let first = first.unwrap_or(self.names[0].path()).clone();
-        let in_step = home.is_some_and(|home| self.is_in_step(home));
+        let in_step = home.is_some_and(|home| are_in_step(&self.names, home));
         let mut mended = false;
         for named in self.names {
             if home.is_some() && named.sound() == home {
                 match named.decision {
-                    Waiting::Right(record) if in_step => resolution.confirmed.push(record),
-                    Waiting::Right(record) => resolution.unsettled.push(record),
+                    Waiting::Right(record) if in_step => resolution.confirmed.push(*record),
+                    Waiting::Right(record) => resolution.unsettled.push(*record),
                     // Once is enough for all names; their rows follow.
                     Waiting::Operation(mend) if mended => resolution.unsettled.extend(row_after(&mend)),
                     Waiting::Operation(mend) => {
                         mended = true;
-                        resolution.operations.push((mend, named.folder));
+                        resolution.operations.push((*mend, named.folder));
                     }
                 }
             } else if *named.path() == first {
@@ -253,6 +267,16 @@ impl Group {
                 .map(|row| Record { racy: home != Some(object(&row.replica)), ..row.record }),
         );
     }
+}
+
+/// Whether the replica's inode has exactly these names, all of them right.
+fn are_in_step(names: &[Named], home: Object) -> bool {
+    let count = names.len() as u64;
+    names.iter().all(|named| {
+        named.is_right()
+            && named.sound() == Some(home)
+            && named.replica.is_some_and(|stat| stat.links == count)
+    })
 }
 
 /// The row of a name whose inode is mended under another name: that one's row says the rest.

@@ -1,16 +1,16 @@
-//! Collects decisions into a plan: which folders an operation touches, what must make way for what.
+//! Collects decisions into a plan, and the folders that its operations touch.
+
+mod finish;
 
 use super::census::Census;
 use super::decide::{Decision, Knowledge, Rules, decide};
 use super::early::{Ahead, Early, PLANNED_MOST};
-use super::gate::{MaxDelete, hold};
 use super::join::Joined;
-use super::links::{Links, Named, Settled, Waiting};
-use super::moved;
+use super::links::{Links, Named, Waiting};
 use super::occupied::Occupied;
 use super::shared;
 use super::shield::Shields;
-use super::step::{Mode, Planned, Question, Step, Suspect};
+use super::step::{Mode, Question, Step, Suspect};
 use super::trail::Trail;
 use super::{FolderTask, Plan, is_litter};
 use crate::model::{Change, Difference, EntryPath, Operation, Problem, Seen, Stat, Verb};
@@ -226,7 +226,13 @@ impl<'r> Planner<'r> {
             None => way.pop(),
             Some(operation) => {
                 let folder = way.last().cloned();
-                self.add_operation(operation, folder);
+                let names = operation
+                    .source
+                    .filter(|source| shared::inode_with_names(source, &self.rules.rights).is_some());
+                match names {
+                    Some(source) => self.wait_for_names((source, operation.replica), operation, folder),
+                    None => self.add_operation(operation, folder),
+                }
                 None
             }
         };
@@ -255,63 +261,14 @@ impl<'r> Planner<'r> {
         }
     }
 
+    /// Notes problems that somebody else met.
+    pub fn complain(&mut self, problems: Vec<Problem>) {
+        self.plan.problems.extend(problems);
+    }
+
     /// What holds for the run.
     pub fn rules(&self) -> &'r Rules {
         self.rules
-    }
-
-    /// Inodes of the source whose rows [`Planner::finish`] must be given: they have names, or may have,
-    /// that no difference brought here. Those of what is deleted only where it matters to `limit` how much of
-    /// that is under other names already: all rows are looked through for them.
-    pub fn incomplete_inodes(&self, limit: MaxDelete) -> HashSet<u64> {
-        let mut inodes = self.links.incomplete();
-        let (lost, unmatched) = moved::unmatched(&self.plan, &self.folders);
-        if hold(lost, &self.census, limit).is_some() {
-            inodes.extend(unmatched);
-        }
-        inodes
-    }
-
-    /// The plan. `settled` are the further names of the inodes that [`Planner::incomplete_inodes`] names.
-    pub fn finish(mut self, settled: &[Settled]) -> Planned {
-        let incomplete = self.links.incomplete();
-        let is_name = |name: &&Settled| incomplete.contains(&name.source.fingerprint.inode);
-        let names = settled.iter().filter(is_name).cloned().collect();
-        let user = self.rules.rights.uid;
-        let resolution = std::mem::take(&mut self.links).resolve(names, user);
-        for (operation, folder) in resolution.operations {
-            self.add_operation(operation, folder);
-        }
-        let mut plan = self.plan;
-        plan.unsettled = resolution.unsettled;
-        plan.links.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        plan.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        // The old goes when the new can come.
-        plan.deletes.retain(|delete| !self.stays.contains(&delete.path));
-        self.occupied.keep(&mut plan);
-        plan.problems.sort_by(|a, b| a.path.cmp(&b.path));
-        let deletes = &plan.deletes;
-        let makes_way =
-            |path: &EntryPath| deletes.binary_search_by(|delete| delete.path.cmp(&path.other_kind())).is_ok();
-        let brought = plan.entries.iter_mut().chain(&mut plan.links);
-        for operation in brought.filter(|operation| operation.replica.is_none()) {
-            operation.displaces = makes_way(&operation.path);
-        }
-        // BTreeMap: in path order.
-        plan.folders = self
-            .folders
-            .into_values()
-            .map(|task| {
-                if task.replica.is_none() && makes_way(&task.path) {
-                    Arc::new(FolderTask { displaces: true, ..(*task).clone() })
-                } else {
-                    task
-                }
-            })
-            .collect();
-        plan.moved = moved::count(&plan, settled);
-        let confirmed = resolution.confirmed.into_iter().map(Change::Put).collect();
-        Planned { plan, census: self.census, confirmed }
     }
 
     /// Adds a folder with what is to become of it.
@@ -339,8 +296,12 @@ impl<'r> Planner<'r> {
             Decision::Unchanged | Decision::Ask | Decision::Folder(..) => Step::Settled,
             Decision::Confirm(record) => match shared::right(joined, &self.rules.rights) {
                 Some((source, replica)) => {
-                    self.links.add(Named { source, replica, decision: Waiting::Right(record), folder });
-                    Step::Settled
+                    let decision = Waiting::Right(Box::new(record));
+                    let right = self.links.add(Named { source, replica, decision, folder });
+                    if right.is_empty() {
+                        return Step::Settled;
+                    }
+                    Step::ConfirmAll(right.into_iter().map(Change::Put).collect())
                 }
                 None => Step::Confirm(Change::Put(record)),
             },
@@ -350,20 +311,31 @@ impl<'r> Planner<'r> {
                 Step::Settled
             }
             Decision::Operate(operation) => {
-                match shared::operated(&operation, joined, &self.rules.rights) {
-                    Some((source, replica)) => {
-                        let decision = Waiting::Operation(operation);
-                        self.links.add(Named { source, replica, decision, folder });
-                    }
-                    None if self.is_ahead(&operation, folder.as_deref()) => {
-                        let way = self.trail.way_to(&operation.path, false);
-                        return Step::Early(Box::new(Early { way, operation: Some(operation) }));
-                    }
+                let names = shared::operated(&operation, joined, &self.rules.rights);
+                let wait = names
+                    .is_some_and(|(source, _)| !self.mode.ahead.allows_names() || self.links.holds(&source));
+                if !wait && self.is_ahead(&operation, folder.as_deref()) {
+                    let way = self.trail.way_to(&operation.path, false);
+                    return Step::Early(Box::new(Early { way, operation: Some(operation) }));
+                }
+                match names {
+                    Some(figures) => self.wait_for_names(figures, operation, folder),
                     None => self.add_operation(operation, folder),
                 }
                 Step::Settled
             }
         }
+    }
+
+    /// What is to be done to a name waits for what is decided about the others of its inode.
+    fn wait_for_names(
+        &mut self,
+        (source, replica): (Stat, Option<Stat>),
+        operation: Operation,
+        folder: Option<Arc<FolderTask>>,
+    ) {
+        // What is to be done is not right yet, so nothing is confirmed with it.
+        self.links.add(Named { source, replica, decision: Waiting::Operation(Box::new(operation)), folder });
     }
 
     /// Whether an operation destroys nothing and may be carried out while the join goes on. It must be the

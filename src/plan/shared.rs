@@ -2,6 +2,7 @@
 
 use super::desired::Rights;
 use super::join::Joined;
+use super::links::{Object, object};
 use crate::model::{Kind, Operation, Seen, Stat, Verb};
 
 /// The figures of source and replica.
@@ -25,6 +26,11 @@ pub fn operated(operation: &Operation, joined: &Joined, rights: &Rights) -> Opti
     let shared = |stat: Option<Stat>| stat.is_some_and(|stat| stat.links > 1);
     let mended = operation.verb == Verb::Metadata && (shared(replica) || shared(scanned_replica));
     (minds_names(&source, rights) && (source.links > 1 || mended)).then_some((source, replica))
+}
+
+/// The inode of the source, if it has other names and the replica is to have them as such.
+pub fn inode_with_names(source: &Stat, rights: &Rights) -> Option<Object> {
+    (source.links > 1 && minds_names(source, rights)).then(|| object(source))
 }
 
 fn minds_names(source: &Stat, rights: &Rights) -> bool {

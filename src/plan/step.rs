@@ -14,6 +14,8 @@ pub enum Step {
     Settled,
     /// The manifest is to say this; the replica needs no change.
     Confirm(Change),
+    /// Likewise for all names of an inode.
+    ConfirmAll(Vec<Change>),
     /// Read both contents and come back with [`Planner::learn`](super::planner::Planner::learn).
     Ask(Box<Question>),
     /// A folder of the source that may have had another name: find out, and either go on with

@@ -10,6 +10,7 @@ use super::terms::Terms;
 use crate::cancel::Cancel;
 use crate::model::Entry;
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,7 @@ struct State {
     idle: usize,
     taker_waits: bool,
     closed: bool,
+    failed: Option<io::Error>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -74,6 +76,7 @@ impl<'a> Ahead<'a> {
             idle: 0,
             taker_waits: false,
             closed: false,
+            failed: None,
             panic: None,
         };
         Self { cancel, alive, state: Mutex::new(state), work: Condvar::new(), front: Condvar::new() }
@@ -86,7 +89,7 @@ impl<'a> Ahead<'a> {
             if let Some(panic) = state.panic.take() {
                 return Next::Panic(panic);
             }
-            if self.cancel.requested() {
+            if self.cancel.requested() || state.failed.is_some() {
                 return Next::End;
             }
             let front = state.sequence.front();
@@ -116,8 +119,12 @@ impl<'a> Ahead<'a> {
 
     /// Puts what came of work in its place. What the stream begins with is returned to whoever takes it.
     pub(super) fn hand_in(&self, key: &Key, outcome: Outcome, is_taker: bool) -> Vec<Entry> {
-        let Outcome { entries, rest, nanos_per_name } = outcome;
+        let Outcome { entries, rest, nanos_per_name, failed } = outcome;
         let mut state = self.lock();
+        if failed.is_some() {
+            state.failed = failed;
+            self.front.notify_one();
+        }
         if let Some(nanos) = nanos_per_name {
             state.nanos_per_name = (3 * state.nanos_per_name + nanos) / 4;
         }
@@ -183,6 +190,11 @@ impl<'a> Ahead<'a> {
         self.work.notify_all();
     }
 
+    /// Why the stream ended too early, if it did.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.lock().failed.take()
+    }
+
     /// The panic of a helper that nobody heard of yet.
     pub(super) fn panic(&self) -> Option<Box<dyn Any + Send>> {
         self.lock().panic.take()
@@ -191,7 +203,7 @@ impl<'a> Ahead<'a> {
     /// Whether there is work that may be done before its turn.
     fn may_help(&self, state: &mut State) -> bool {
         state.full |= state.sequence.held() >= AHEAD;
-        let Some(nearest) = state.sequence.nearest() else { return false };
+        let Some(nearest) = state.sequence.nearest().filter(|_| state.failed.is_none()) else { return false };
         // What the folders hold that lead to this work is there anyway.
         let listed_ahead = self.alive.load(Ordering::Relaxed).saturating_sub(nearest.names_above());
         !state.full && (!nearest.lists_folders() || listed_ahead <= NAMES_AHEAD)

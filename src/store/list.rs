@@ -2,25 +2,39 @@
 
 use super::handle::Mounts;
 use super::names::{Names, Told};
+use super::runs::{RUN, Runs};
+use super::stat::look_at;
 use crate::cancel::Cancel;
-use crate::model::Stat;
+use crate::filter::CACHEDIR_TAG;
+use crate::model::{Kind, Stat};
 use rustix::fs::{FileType, RawDir, fstatfs};
+use rustix::io::Errno;
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use walkdir::WalkDir;
 
 /// The names in a folder, as they were read.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// All names. Those of unknown kind are not marked as folders.
+    /// All names but those that were put aside. Those of unknown kind are not marked as folders.
     pub(super) names: Names,
+    /// Where there are very many.
+    pub(super) aside: Runs,
+    /// There is the tag of a cache among them.
+    pub(super) has_tag: bool,
     /// Numbers of the names whose kind the file system did not tell.
     pub(super) unknown: Vec<u32>,
 }
 
 impl Listing {
+    fn is_empty(&self) -> bool {
+        self.names.len() == 0 && self.aside.is_empty()
+    }
+
     fn push(&mut self, name: &[u8], kind: FileType) -> io::Result<()> {
+        self.has_tag |= name == CACHEDIR_TAG;
         if kind == FileType::Unknown {
             // There are no more names than bytes of them.
             self.unknown.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
@@ -31,17 +45,12 @@ impl Listing {
             FileType::RegularFile => Told::File,
             _ => Told::Other,
         };
-        self.names.push(name, told)
-    }
-
-    /// The same as a file system lists it that tells no kinds.
-    #[cfg(test)]
-    pub(super) fn without_kinds(&self) -> Self {
-        let mut untold = Self::default();
-        for number in 0..self.names.len() {
-            untold.push(self.names.name(number), FileType::Unknown).unwrap();
+        self.names.push(name, told)?;
+        // What is put aside is sorted, so all kinds must be known.
+        if self.names.len() >= RUN && self.unknown.is_empty() {
+            self.aside.put_aside(&mut self.names);
         }
-        untold
+        Ok(())
     }
 }
 
@@ -61,11 +70,27 @@ pub(super) struct Lister<'a> {
     buffer: Vec<u8>,
     /// The last device met, and whether its file system counts subfolders.
     counting: Option<(u64, bool)>,
+    /// As a file system lists that tells no kinds.
+    #[cfg(test)]
+    untold: bool,
 }
 
 impl<'a> Lister<'a> {
     pub(super) fn new(mounts: Mounts, cancel: &'a Cancel) -> Self {
-        Self { mounts, cancel, buffer: Vec::new(), counting: None }
+        Self {
+            mounts,
+            cancel,
+            buffer: Vec::new(),
+            counting: None,
+            #[cfg(test)]
+            untold: false,
+        }
+    }
+
+    /// As a file system lists that tells kinds, or not.
+    #[cfg(test)]
+    pub(super) fn telling_kinds(self, told: bool) -> Self {
+        Self { untold: !told, ..self }
     }
 
     /// Reads the names in an open folder whose figures are `stat`. Stops early, with what it has, when
@@ -78,6 +103,10 @@ impl<'a> Lister<'a> {
     /// what is mounted belongs to the tree. Others are read from the handle, and so are all where `/proc`
     /// is not mounted.
     pub(super) fn list(&mut self, handle: &OwnedFd, stat: &Stat) -> io::Result<Listing> {
+        #[cfg(test)]
+        if self.untold {
+            return self.read_directly(handle);
+        }
         let for_walkdir = self.mounts == Mounts::Cross
             && is_large(stat)
             && stat.links == LINKS_WITHOUT_SUBFOLDERS
@@ -111,7 +140,7 @@ impl<'a> Lister<'a> {
             if self.is_asked_to_stop(&listing) {
                 break;
             }
-            let begun = listing.names.len() > 0;
+            let begun = !listing.is_empty();
             match entry {
                 Ok(entry) => {
                     let kind = match entry.file_type() {
@@ -148,8 +177,14 @@ impl<'a> Lister<'a> {
         while let Some(entry) = names.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                listing.push(name, entry.file_type())?;
+            let told = entry.file_type();
+            #[cfg(test)]
+            let told = if self.untold { FileType::Unknown } else { told };
+            if name != b"."
+                && name != b".."
+                && let Some(kind) = kind_to_list(told, entry.file_name(), &listing, handle)
+            {
+                listing.push(name, kind)?;
             }
             if self.is_asked_to_stop(&listing) {
                 break;
@@ -161,6 +196,20 @@ impl<'a> Lister<'a> {
 
     fn is_asked_to_stop(&self, listing: &Listing) -> bool {
         listing.names.len() % PATIENCE == PATIENCE - 1 && self.cancel.requested()
+    }
+}
+
+/// The kind of a name, looked up where the file system does not tell it and others were put aside already; `None`: it
+/// is gone.
+fn kind_to_list(told: FileType, name: &CStr, listing: &Listing, folder: &OwnedFd) -> Option<FileType> {
+    if told != FileType::Unknown || listing.aside.is_empty() {
+        return Some(told);
+    }
+    match look_at(folder.as_fd(), name, 0) {
+        Ok((stat, _)) if stat.kind() == Kind::Folder => Some(FileType::Directory),
+        Err(Errno::NOENT) => None,
+        // Which of them, the look at it will tell.
+        Ok(_) | Err(_) => Some(FileType::Symlink),
     }
 }
 
@@ -222,8 +271,8 @@ mod tests {
     #[test]
     fn a_large_folder_without_folders_is_listed_by_walkdir_and_no_name_is_lost() {
         let dir = tempfile::tempdir().unwrap();
-        for number in 0..1000 {
-            File::create(dir.path().join(format!("{number:04}-{}", "n".repeat(40)))).unwrap();
+        for number in 0..250 {
+            File::create(dir.path().join(format!("{number:04}-{}", "n".repeat(200)))).unwrap();
         }
         let handle: OwnedFd = File::open(dir.path()).unwrap().into();
         let stat = look_at_open(handle.as_fd(), 0).unwrap().0;
@@ -231,7 +280,7 @@ mod tests {
         let cancel = Cancel::new();
         for mounts in [Mounts::Cross, Mounts::Stay] {
             let listing = Lister::new(mounts, &cancel).list(&handle, &stat).unwrap();
-            assert_eq!(listing.names.len(), 1000, "{mounts:?}");
+            assert_eq!(listing.names.len(), 250, "{mounts:?}");
         }
     }
 }

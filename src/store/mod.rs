@@ -13,6 +13,7 @@ mod metadata;
 mod names;
 mod probe;
 mod relocate;
+mod runs;
 mod scanner;
 mod sequence;
 mod stage;

@@ -30,9 +30,7 @@ const NO_FILE: u8 = 0;
 impl Names {
     /// Adds a name, which has no NUL and no `/` in it. Fails where all of them are more than 4 GiB.
     pub(super) fn push(&mut self, name: &[u8], told: Told) -> io::Result<()> {
-        let start = u32::try_from(self.bytes.len() + 1)
-            .map_err(|_| io::Error::other("the names in this folder take up more than 4 GiB"))?;
-        self.starts.push(start);
+        self.starts.push(self.next_start()?);
         self.bytes.push(if told == Told::File { FILE } else { NO_FILE });
         self.bytes.extend_from_slice(name);
         if told == Told::Folder {
@@ -59,6 +57,32 @@ impl Names {
             self.starts.sort_unstable_by(order);
         }
         self.starts.dedup_by(|a, b| until_nul(bytes, *a) == until_nul(bytes, *b));
+    }
+
+    /// The name with this number with its mark and its NUL.
+    pub(super) fn packed(&self, number: usize) -> &[u8] {
+        let key = self.key(number).to_bytes_with_nul();
+        let mark = self.starts[number] as usize - 1;
+        &self.bytes[mark..=mark + key.len()]
+    }
+
+    /// Adds a name as [`Names::packed`] has it, but for its NUL.
+    pub(super) fn push_packed(&mut self, packed: &[u8]) -> io::Result<()> {
+        self.starts.push(self.next_start()?);
+        self.bytes.extend_from_slice(packed);
+        self.bytes.push(0);
+        Ok(())
+    }
+
+    fn next_start(&self) -> io::Result<u32> {
+        u32::try_from(self.bytes.len() + 1)
+            .map_err(|_| io::Error::other("the names in this folder take up more than 4 GiB"))
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.starts.clear();
     }
 
     /// How many there are.

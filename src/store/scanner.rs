@@ -2,13 +2,12 @@
 
 use super::cache_tag::has_cachedir_tag;
 use super::handle::{Mounts, is_mount_refusal, open_beneath};
-use super::list::Lister;
+use super::list::{Lister, Listing};
 use super::names::{Names, Told};
 use super::sequence::{Piece, Work};
 use super::stat::{convert, look_at, look_at_open, seen_as_no_folder};
-use super::task::{Folder, Found, NAMES_PER_FOLDER, Place, Task, Unsorted};
+use super::task::{Folder, Found, Merging, NAMES_PER_FOLDER, Place, Task, Unsorted};
 use super::terms::Terms;
-use crate::filter::CACHEDIR_TAG;
 use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
 use crate::plan::TRASH;
 use rustix::fs::{OFlags, fstat};
@@ -49,6 +48,8 @@ pub(super) struct Outcome {
     pub(super) rest: Vec<Piece<Entry, Task>>,
     /// How long each name took, about, in nanoseconds.
     pub(super) nanos_per_name: Option<u64>,
+    /// Names that were put aside could not be read back: nothing that comes after them is known.
+    pub(super) failed: Option<io::Error>,
 }
 
 /// One thread's means to do parts of a walk. It holds at most one folder open from one to the next.
@@ -56,6 +57,7 @@ pub(super) struct Scanner<'a> {
     terms: Terms<'a>,
     lister: Lister<'a>,
     at_hand: Option<(Arc<Place>, OwnedFd)>,
+    failed: Option<io::Error>,
 }
 
 /// Why a folder that was listed cannot be looked into any more.
@@ -70,7 +72,9 @@ type Pieces = Vec<Piece<Entry, Task>>;
 impl<'a> Scanner<'a> {
     pub(super) fn new(terms: Terms<'a>) -> Self {
         let lister = Lister::new(terms.mounts, terms.cancel);
-        Self { terms, lister, at_hand: None }
+        #[cfg(test)]
+        let lister = lister.telling_kinds(!terms.untold);
+        Self { terms, lister, at_hand: None, failed: None }
     }
 
     /// Holds nothing open while there is nothing to do.
@@ -105,6 +109,9 @@ impl<'a> Scanner<'a> {
                 left.push(Piece::Work(task));
                 break;
             }
+            if self.failed.is_some() {
+                break;
+            }
             let first = left.len();
             names += self.step(task, pace.names, held >= pace.room, &mut left);
             left[first..].reverse();
@@ -113,7 +120,7 @@ impl<'a> Scanner<'a> {
         left.reverse();
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let nanos_per_name = nanos.checked_div(names as u64);
-        Outcome { entries, rest: left, nanos_per_name }
+        Outcome { entries, rest: left, nanos_per_name, failed: self.failed.take() }
     }
 
     /// Whether these are the last few names of the folder at hand: others would have to open it.
@@ -157,6 +164,16 @@ impl<'a> Scanner<'a> {
                 next.extend(rest.map(Piece::Work));
                 length
             }
+            Task::Merge(merging) => match merging.go_on() {
+                Ok((names, tasks)) => {
+                    next.extend(tasks.into_iter().flatten().map(Piece::Work));
+                    names / NAMES_PER_FOLDER
+                }
+                Err(error) => {
+                    self.failed = Some(error);
+                    0
+                }
+            },
         }
     }
 
@@ -200,15 +217,20 @@ impl<'a> Scanner<'a> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Seen::Vanished),
             Err(error) => return Ok(Seen::Unlisted(stat, error.to_string())),
         };
-        if !path.is_root() && self.is_tagged(&handle, &listing.names) {
+        if !path.is_root() && self.is_tagged(&handle, &listing) {
             return Ok(Seen::Excluded);
         }
-        #[cfg(test)]
-        let listing = if self.terms.untold { listing.without_kinds() } else { listing };
         if mounted && !path.is_root() {
             self.terms.memory.note(path);
         } else if self.terms.memory.knows(path) {
             return Ok(Seen::Unlisted(stat, UNMOUNTED.to_owned()));
+        }
+        if !listing.aside.is_empty() {
+            let mut listing = listing;
+            listing.aside.put_aside(&mut listing.names);
+            let place = Place::new(path.clone(), parent, &stat, 0, &self.terms.alive);
+            *within = Some(Task::Merge(Box::new(Merging::new(place, listing.aside.merge()?))));
+            return Ok(Seen::Present(stat));
         }
         let count = listing.names.len();
         let place = Place::new(path.clone(), parent, &stat, count, &self.terms.alive);
@@ -218,7 +240,7 @@ impl<'a> Scanner<'a> {
         *within = if listing.unknown.is_empty() {
             let mut names = listing.names;
             names.sort();
-            all_of(Folder { place, names, known: HashMap::new() })
+            Folder { place, names, known: HashMap::new() }.all()
         } else {
             let unsorted = Unsorted::new(place, listing);
             let all = 0..unsorted.len();
@@ -320,12 +342,9 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether a folder of the source is marked as a cache, and such are left out.
-    fn is_tagged(&self, handle: &OwnedFd, names: &Names) -> bool {
+    fn is_tagged(&self, handle: &OwnedFd, listing: &Listing) -> bool {
         let asked = self.terms.filter.is_some_and(|filter| filter.spec().skip_cachedir_tag);
-        asked
-            && self.terms.is_source
-            && (0..names.len()).any(|number| names.name(number) == CACHEDIR_TAG)
-            && has_cachedir_tag(handle.as_fd())
+        asked && self.terms.is_source && listing.has_tag && has_cachedir_tag(handle.as_fd())
     }
 
     /// Finds out of which kinds some names are.
@@ -335,7 +354,7 @@ impl<'a> Scanner<'a> {
             let handle = handle.as_ref().ok()?;
             Some(look_at(handle.as_fd(), names.key(number), unsorted.place.device))
         };
-        next.extend(unsorted.learn(range, look).and_then(all_of).map(Piece::Work));
+        next.extend(unsorted.learn(range, look).and_then(Folder::all).map(Piece::Work));
         self.put_back(&unsorted.place, handle);
     }
 
@@ -368,12 +387,6 @@ impl<'a> Scanner<'a> {
         }
         Entry { path, seen }
     }
-}
-
-/// All names in a folder as a task, if there are any.
-fn all_of(folder: Folder) -> Option<Task> {
-    let all = 0..folder.names.len();
-    (!all.is_empty()).then(|| Task::Names(Arc::new(folder), all))
 }
 
 /// Whether what was there is not there any more, or a link has taken its place.

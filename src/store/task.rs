@@ -2,10 +2,12 @@
 
 use super::list::Listing;
 use super::names::{Names, Told};
+use super::runs::Merge;
 use super::sequence::{Key, Work};
 use crate::model::{EntryPath, Kind, Stat};
 use rustix::io::Errno;
 use std::collections::HashMap;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +53,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The same folder with so many of its names at hand.
+    fn with_names(&self, names: usize) -> Arc<Self> {
+        self.alive.fetch_add(names, Ordering::Relaxed);
+        let path = self.path.clone();
+        let (names_above, alive) = (self.names_above + names, Arc::clone(&self.alive));
+        Arc::new(Self { path, names_above, names, alive, ..*self })
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.alive.fetch_sub(self.names, Ordering::Relaxed);
@@ -67,9 +79,39 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// All names in it as a task, if there are any.
+    pub(super) fn all(self) -> Option<Task> {
+        let all = 0..self.names.len();
+        (!all.is_empty()).then(|| Task::Names(Arc::new(self), all))
+    }
+
     /// The path of the entry with this number.
     pub(super) fn child(&self, number: usize) -> EntryPath {
         self.place.path.child(self.names.name(number), self.names.is_folder(number))
+    }
+}
+
+/// A folder that holds so many names that they were put aside.
+#[derive(Debug)]
+pub(super) struct Merging {
+    /// The folder, with none of its names at hand.
+    place: Arc<Place>,
+    merge: Merge,
+}
+
+impl Merging {
+    pub(super) fn new(place: Arc<Place>, merge: Merge) -> Self {
+        Self { place, merge }
+    }
+
+    /// Takes the next names. Returns how many, and what is to be done for them and for the others.
+    pub(super) fn go_on(mut self: Box<Self>) -> io::Result<(usize, [Option<Task>; 2])> {
+        let names = self.merge.next_block()?;
+        let count = names.len();
+        let place = self.place.with_names(count);
+        let part = Folder { place, names, known: HashMap::new() }.all();
+        let has_more = self.merge.next_key().is_some();
+        Ok((count, [part, has_more.then_some(Task::Merge(self))]))
     }
 }
 
@@ -161,12 +203,14 @@ pub(super) enum Task {
     /// Of which kind the names in this range of those of unknown kind are. Who finds out about the last
     /// of them goes on with all.
     Kinds(Arc<Unsorted>, Range<usize>),
+    /// What the names are that were put aside and did not come yet, and all below them.
+    Merge(Box<Merging>),
 }
 
 impl Task {
-    /// Whether folders are listed for it first of all.
+    /// Whether names come to hand with it first of all.
     pub(super) fn lists_folders(&self) -> bool {
-        matches!(self, Self::Root | Self::Folders(..))
+        matches!(self, Self::Root | Self::Folders(..) | Self::Merge(_))
     }
 
     /// The names in the folders that lead to it.
@@ -175,6 +219,7 @@ impl Task {
             Self::Root => 0,
             Self::Names(folder, _) | Self::Folders(folder, _) => folder.place.names_above,
             Self::Kinds(unsorted, _) => unsorted.place.names_above,
+            Self::Merge(merging) => merging.place.names_above,
         }
     }
 }
@@ -188,6 +233,9 @@ impl Work for Task {
             Self::Root => Key::new(),
             Self::Names(folder, range) | Self::Folders(folder, range) => {
                 [folder.place.path.as_bytes(), folder.names.key(range.start).to_bytes()].concat()
+            }
+            Self::Merge(merging) => {
+                [merging.place.path.as_bytes(), merging.merge.next_key().unwrap_or_default()].concat()
             }
             // After the folder, before all names in it: they hold no NUL.
             Self::Kinds(unsorted, range) => {
@@ -205,7 +253,7 @@ impl Work for Task {
             (range.start..middle, (middle < range.end).then_some(middle..range.end))
         };
         match self {
-            Self::Root => (Self::Root, None),
+            Self::Root | Self::Merge(_) => (self, None),
             Self::Names(folder, range) => {
                 let (first, rest) = cut(range, names);
                 (Self::Names(Arc::clone(&folder), first), rest.map(|rest| Self::Names(folder, rest)))

@@ -4,6 +4,7 @@ use super::ahead::{Ahead, Next};
 use super::scanner::Scanner;
 use super::terms::Terms;
 use crate::model::Entry;
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{Builder, Scope, scope};
@@ -48,6 +49,11 @@ pub(super) fn walk<T>(terms: &Terms<'_>, threads: usize, body: impl FnOnce(&mut 
 }
 
 impl Walk<'_, '_> {
+    /// Once it has ended: why that was too early, if it was. What it did not come to is not known then.
+    pub fn failure(&self) -> Option<io::Error> {
+        self.ahead.failure()
+    }
+
     /// Starts more helpers if there is work for them.
     fn enlist(&mut self) {
         if self.helpers == self.most {

@@ -10,6 +10,19 @@ use crate::model::Operation;
 /// copy again.
 const HAND_BYTES: u64 = 1 << 30;
 
+/// How much work an operation is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    bytes: u64,
+    large: bool,
+}
+
+impl Size {
+    pub(super) fn of(operation: &Operation) -> Self {
+        Self { bytes: operation.bytes(), large: is_large(operation) }
+    }
+}
+
 /// Operations that wait until a batch of them is together.
 pub(super) struct Cutter<T> {
     files: usize,
@@ -26,10 +39,9 @@ impl<T> Cutter<T> {
         Self { files: files.max(1), large: Deck::new(workers, most), small: Vec::new(), bytes: 0 }
     }
 
-    /// One more `operation`, which `item` stands for; returns the batches that are full with it.
-    pub(super) fn add(&mut self, operation: &Operation, item: T) -> Vec<Vec<T>> {
-        let size = operation.bytes();
-        if is_large(operation) {
+    /// One more operation of this size, which `item` stands for; returns the batches that are full with it.
+    pub(super) fn add(&mut self, Size { bytes: size, large }: Size, item: T) -> Vec<Vec<T>> {
+        if large {
             return self.large.add(size, item);
         }
         let is_full = self.small.len() >= self.files || self.bytes + size > BATCH_BYTES;
@@ -61,7 +73,7 @@ pub(super) fn batches<'p>(
     let mut cutter = Cutter::new(files, workers);
     let mut batches = Vec::new();
     for &operation in operations {
-        batches.extend(cutter.add(operation, operation));
+        batches.extend(cutter.add(Size::of(operation), operation));
     }
     batches.extend(cutter.rest());
     batches.into_iter()

@@ -1,17 +1,22 @@
 //! What is brought over while the join goes on: new entries, in batches, into folders that are made as
 //! their first entry comes and finished when their last one is there.
 
-use super::cut::Cutter;
+use super::cut::{Cutter, Size};
 use super::folders::{self, FailedFolders};
-use super::{Outcome, Site, batch};
+use super::groups::{Groups, Released, Turn};
+use super::names::alone;
+use super::{FirstNames, Outcome, Site, batch};
 use crate::engine::content::{Comparison, NearFolder};
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::model::operation::End;
-use crate::model::{Difference, Done, EntryPath, Operation, Verb};
+use crate::model::{Change, Difference, Done, EntryPath, Operation, Record, Verb};
 use crate::plan::FolderTask;
 use crate::plan::decide::Knowledge;
 use crate::plan::early::Early;
+use crate::plan::links::Object;
 use crate::plan::planner::Planner;
+use crate::plan::shared::inode_with_names;
 use crate::store::{RENAME, Store};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,7 +25,7 @@ use std::sync::atomic::Ordering;
 /// Folders finished together.
 const TOGETHER: usize = 64;
 
-/// So many folders may wait for entries in them that wait for others.
+/// So many folders may wait for entries in them that wait for others, and so many names for others of their inode.
 const HELD_UP: usize = 4096;
 
 /// New entries on their way, in path order.
@@ -39,6 +44,9 @@ pub struct Pioneer<'s, S: Store, R: Store> {
     /// Those of them that lead to the join's present path.
     open: Vec<Arc<FolderTask>>,
     cutter: Cutter<Errand>,
+    /// Batches that are full.
+    full: Vec<EarlyBatch>,
+    groups: Groups<'s, Errand>,
     /// Entries taken in so far, and those of them that are not back.
     taken: u64,
     out: BTreeSet<u64>,
@@ -51,6 +59,32 @@ struct Errand {
     number: u64,
     operation: Operation,
     way: Vec<Arc<FolderTask>>,
+    part: Part,
+}
+
+/// What an entry is among the names of its inode.
+enum Part {
+    /// The only one, as far as this goes.
+    Alone,
+    /// The first, which others wait for.
+    First(Object),
+    /// A further one, to be linked to the first, whose row this is.
+    Further(Box<Record>),
+}
+
+impl Errand {
+    fn first_of(&self) -> Option<Object> {
+        match self.part {
+            Part::First(object) => Some(object),
+            Part::Alone | Part::Further(_) => None,
+        }
+    }
+
+    fn linked_to(self, first: Box<Record>) -> Self {
+        let from = Some(first.path.clone());
+        let operation = Operation { verb: Verb::Link, from, ..self.operation };
+        Self { operation, part: Part::Further(first), ..self }
+    }
 }
 
 /// New entries that are brought over together.
@@ -66,7 +100,12 @@ impl EarlyBatch {
     /// Brings the entries over.
     pub fn carry_out<S: Store, R: Store>(self, site: &Site<'_, S, R>) -> Brought {
         let operations: Vec<&Operation> = self.0.iter().map(|errand| &errand.operation).collect();
-        let outcomes = batch::carry_out(site, &operations, &super::FirstNames::new());
+        let first = |errand: &Errand| match &errand.part {
+            Part::Further(row) => Some((row.path.clone(), Record::clone(row))),
+            Part::Alone | Part::First(_) => None,
+        };
+        let firsts: FirstNames = self.0.iter().filter_map(first).collect();
+        let outcomes = batch::carry_out(site, &operations, &firsts);
         Brought { batch: self, outcomes }
     }
 }
@@ -78,7 +117,12 @@ pub fn finish<S: Store, R: Store>(site: &Site<'_, S, R>, tasks: &[Arc<FolderTask
 
 impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
     /// Nothing on its way.
-    pub fn new(site: &'s Site<'s, S, R>, comparison: &'s Comparison<'s, S, R>, workers: usize) -> Self {
+    pub fn new(
+        site: &'s Site<'s, S, R>,
+        comparison: &'s Comparison<'s, S, R>,
+        manifest: &'s Manifest,
+        workers: usize,
+    ) -> Self {
         Self {
             site,
             comparison,
@@ -89,6 +133,8 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
             made: BTreeMap::new(),
             open: Vec::new(),
             cutter: Cutter::new(site.batch_files, workers),
+            full: Vec::new(),
+            groups: Groups::new(manifest),
             taken: 0,
             out: BTreeSet::new(),
             closing: VecDeque::new(),
@@ -106,8 +152,8 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
         self.closing.extend(self.open.pop().map(|task| (self.taken, task)));
     }
 
-    /// Takes in something new. Returns the batches that are full with it.
-    pub fn take(&mut self, mut early: Early, planner: &mut Planner<'_>) -> Result<Vec<EarlyBatch>, Error> {
+    /// Takes in something new.
+    pub fn take(&mut self, mut early: Early, planner: &mut Planner<'_>) -> Result<(), Error> {
         if !self.begun {
             self.site.anchors.recheck()?;
             self.begun = true;
@@ -116,50 +162,118 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
         if full || !self.make_ready(&early.way, planner) {
             self.refresh(&mut early.way);
             planner.defer(early);
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let Early { way, operation: Some(operation) } = early else { return Ok(Vec::new()) };
+        let Early { way, operation: Some(operation) } = early else { return Ok(()) };
         self.taken += 1;
         self.out.insert(self.taken);
-        let batches = self.cutter.add(
-            // The cutter wants to know its size only.
-            &operation.clone(),
-            Errand { number: self.taken, operation, way },
-        );
-        Ok(batches.into_iter().map(EarlyBatch).collect())
+        let errand = Errand { number: self.taken, operation, way, part: Part::Alone };
+        let source = errand.operation.source;
+        let names = source.and_then(|source| Some((source, inode_with_names(&source, self.site.rights)?)));
+        let Some((source, object)) = names else {
+            self.send(errand);
+            return Ok(());
+        };
+        match self.groups.turn(&source)? {
+            Turn::First => self.send(Errand { part: Part::First(object), ..errand }),
+            Turn::Further(first) => self.send(errand.linked_to(first)),
+            Turn::Waits => self.groups.wait(object, errand),
+        }
+        Ok(())
     }
 
-    /// What waits to be handed out.
+    fn send(&mut self, errand: Errand) {
+        let batches = self.cutter.add(Size::of(&errand.operation), errand);
+        self.full.extend(batches.into_iter().map(EarlyBatch));
+    }
+
+    /// The batches that are full.
+    pub fn full(&mut self) -> Vec<EarlyBatch> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// All that waits to be handed out.
     pub fn rest(&mut self) -> Vec<EarlyBatch> {
-        self.cutter.rest().into_iter().map(EarlyBatch).collect()
+        self.full.extend(self.cutter.rest().into_iter().map(EarlyBatch));
+        self.full()
     }
 
-    /// Whether folders wait for entries that wait themselves: large files, until enough are together.
+    /// Whether folders wait for entries that wait themselves (large files, until enough are together), or many names
+    /// for others that do.
     pub fn is_held_up(&self) -> bool {
-        self.closing.len() >= HELD_UP
+        self.closing.len() >= HELD_UP || self.is_crowded()
+    }
+
+    /// Whether more names wait for others of their inode than are to be held.
+    pub fn is_crowded(&self) -> bool {
+        self.groups.waiting() >= HELD_UP
+    }
+
+    /// Whether names were linked: the rows of others of their inodes are to be put right.
+    pub fn has_linked(&self) -> bool {
+        self.groups.any()
     }
 
     /// Sorts out what came of a batch: what is to be recorded is returned, what found its name taken or no
     /// room goes back to the planner, for the deletes may make way for it.
-    pub fn brought(&mut self, brought: Brought, planner: &mut Planner<'_>) -> Vec<Done> {
+    pub fn brought(&mut self, brought: Brought, planner: &mut Planner<'_>) -> Result<Vec<Done>, Error> {
         let Brought { batch, outcomes } = brought;
         let mut dones = Vec::with_capacity(outcomes.len());
-        for (Errand { number, operation, mut way }, outcome) in batch.0.into_iter().zip(outcomes) {
-            self.out.remove(&number);
+        for (errand, outcome) in batch.0.into_iter().zip(outcomes) {
+            let first_of = errand.first_of();
             let goes_back = match &outcome.done.end {
                 End::Full(_) => true,
-                End::Skipped => !self.site.may_have_room(&operation),
+                End::Skipped => !self.site.may_have_room(&errand.operation),
                 End::Failed(problem) => problem.action == RENAME,
                 End::Made(_) | End::Vanished => false,
             };
             if goes_back {
-                self.refresh(&mut way);
-                planner.defer(Early { way, operation: Some(operation) });
+                self.give_back(errand, planner);
+                for name in first_of.map(|object| self.groups.give_up(object)).into_iter().flatten() {
+                    self.give_back(name, planner);
+                }
             } else {
+                self.out.remove(&errand.number);
+                if let Some(object) = first_of {
+                    self.release(object, &outcome.done)?;
+                }
                 dones.push(outcome.done);
             }
         }
-        dones
+        Ok(dones)
+    }
+
+    fn give_back(&mut self, mut errand: Errand, planner: &mut Planner<'_>) {
+        self.out.remove(&errand.number);
+        self.refresh(&mut errand.way);
+        let operation = match errand.part {
+            Part::Further(_) => alone(errand.operation),
+            Part::Alone | Part::First(_) => errand.operation,
+        };
+        planner.defer(Early { way: errand.way, operation: Some(operation) });
+    }
+
+    /// The first name of an inode has come to an end: what waited for it goes on.
+    fn release(&mut self, object: Object, done: &Done) -> Result<(), Error> {
+        let row = match &done.end {
+            End::Made(Some(Change::Put(row))) => Some(row),
+            _ => None,
+        };
+        match self.groups.came(object, &done.path, row)? {
+            Released::Nobody => {}
+            Released::Heir(heir) => self.send(Errand { part: Part::First(object), ..heir }),
+            Released::Further(names, first) => {
+                for name in names {
+                    self.send(name.linked_to(first.clone()));
+                }
+            }
+            Released::Alone(names) => {
+                for name in names {
+                    self.send(name);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Folders that nothing more comes into, if there are enough of them, or `all`.

@@ -136,21 +136,9 @@ impl Names {
                 Some(made) => Record { path, ..made.clone() },
                 None => row,
             };
-            let now = near.of(&row.path).and_then(|folder| folder.stat(row.path.name()));
-            let (now, then) = (now.ok().flatten().map(|now| now.fingerprint), &row.replica);
-            let same = |now: &Fingerprint| {
-                now.kind == then.kind
-                    && now.inode == then.inode
-                    && now.size == then.size
-                    && now.mtime == then.mtime
-                    && now.mode == then.mode
-            };
-            if let Some(now) = now.filter(same) {
-                changes.push(Change::Put(Record { replica: now, ..row }));
-            } else {
-                // An overlay gives a name that is written to an inode of its own; or somebody was there.
-                let cause = "it is not what the other names of its file are; the next run puts it right";
-                tally.problem(Problem::replica(&row.path, "mend", cause), monitor);
+            match as_it_is(&mut near, row) {
+                Ok(row) => changes.push(Change::Put(row)),
+                Err(problem) => tally.problem(problem, monitor),
             }
             if changes.len() == TOGETHER {
                 manifest.apply(std::mem::take(&mut changes))?;
@@ -158,6 +146,46 @@ impl Names {
         }
         Ok(manifest.apply(changes)?)
     }
+}
+
+/// Records rows of inodes that got further names while new entries went ahead, as they are now. Returns a problem for
+/// each that is not what it was made. The same race as in [`Names::settle`].
+pub fn settle_ahead<R: Store>(replica: &R, manifest: &Manifest) -> Result<Vec<Problem>, Error> {
+    let mut near = NearFolder::new(replica);
+    let mut problems = Vec::new();
+    let mut after = None;
+    loop {
+        let rows = manifest.rows_of_first_names(after.as_ref(), TOGETHER)?;
+        let Some(last) = rows.last() else { return Ok(problems) };
+        after = Some(last.path.clone());
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in rows {
+            let ctime = row.replica.ctime;
+            match as_it_is(&mut near, row) {
+                Ok(row) if row.replica.ctime == ctime => {}
+                Ok(row) => changes.push(Change::Put(row)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        manifest.apply(changes)?;
+    }
+}
+
+/// A row with the figures that the replica has now, if those are the row's but for the ctime.
+fn as_it_is<R: Store>(near: &mut NearFolder<'_, R>, row: Record) -> Result<Record, Problem> {
+    let now = near.of(&row.path).and_then(|folder| folder.stat(row.path.name()));
+    let (now, then) = (now.ok().flatten().map(|now| now.fingerprint), &row.replica);
+    let same = |now: &Fingerprint| {
+        now.kind == then.kind
+            && now.inode == then.inode
+            && now.size == then.size
+            && now.mtime == then.mtime
+            && now.mode == then.mode
+    };
+    // An overlay gives a name that is written to an inode of its own; or somebody was there.
+    let cause = "it is not what the other names of its file are; the next run puts it right";
+    let now = now.filter(same).ok_or_else(|| Problem::replica(&row.path, "mend", cause))?;
+    Ok(Record { replica: now, ..row })
 }
 
 /// Makes the first of each group of names a first name, to be brought over by itself, and the others
