@@ -271,8 +271,8 @@ mod tests {
     #[test]
     fn a_large_folder_without_folders_is_listed_by_walkdir_and_no_name_is_lost() {
         let dir = tempfile::tempdir().unwrap();
-        for number in 0..250 {
-            File::create(dir.path().join(format!("{number:04}-{}", "n".repeat(200)))).unwrap();
+        for number in 0..1000 {
+            File::create(dir.path().join(format!("{number:04}-{}", "n".repeat(40)))).unwrap();
         }
         let handle: OwnedFd = File::open(dir.path()).unwrap().into();
         let stat = look_at_open(handle.as_fd(), 0).unwrap().0;
@@ -280,7 +280,7 @@ mod tests {
         let cancel = Cancel::new();
         for mounts in [Mounts::Cross, Mounts::Stay] {
             let listing = Lister::new(mounts, &cancel).list(&handle, &stat).unwrap();
-            assert_eq!(listing.names.len(), 250, "{mounts:?}");
+            assert_eq!(listing.names.len(), 1000, "{mounts:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// So many names are in a run: a folder of fewer is sorted in memory.
-pub(super) const RUN: usize = if cfg!(test) { 300 } else { 1 << 16 };
+pub(super) const RUN: usize = if cfg!(test) { 1_100 } else { 1 << 16 };
 
 /// So many names are merged at a time.
 const BLOCK: usize = if cfg!(test) { 128 } else { 1 << 14 };
@@ -101,6 +101,16 @@ pub(super) struct Merge {
 }
 
 impl Merge {
+    /// What is put aside is lost.
+    #[cfg(test)]
+    pub(super) fn lose_file(&self) {
+        for head in &self.heads {
+            if let Source::File { file, .. } = &head.run {
+                file.set_len(0).unwrap();
+            }
+        }
+    }
+
     /// The next name, a folder's with its `/`; `None`: there are no more.
     pub(super) fn next_key(&self) -> Option<&[u8]> {
         self.heads.peek().map(Head::key)

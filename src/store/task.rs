@@ -104,6 +104,11 @@ impl Merging {
         Self { place, merge }
     }
 
+    #[cfg(test)]
+    pub(super) fn lose_file(&self) {
+        self.merge.lose_file();
+    }
+
     /// Takes the next names. Returns how many, and what is to be done for them and for the others.
     pub(super) fn go_on(mut self: Box<Self>) -> io::Result<(usize, [Option<Task>; 2])> {
         let names = self.merge.next_block()?;

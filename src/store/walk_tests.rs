@@ -194,6 +194,38 @@ fn kinds_that_the_file_system_does_not_tell_are_found_by_one_look_at_each_name()
 }
 
 #[test]
+fn a_folder_of_very_many_names_comes_out_whole_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let number = |number: usize| format!("many/{number:04}");
+    let names = (0..3000).map(|each| number(each) + if each % 300 == 7 { "d/in/it" } else { "" });
+    make(dir.path(), &names.collect());
+    const { assert!(3000 > 2 * crate::store::runs::RUN, "else it is sorted in memory") };
+    for threads in [1, 4] {
+        assert_eq!(brief(&all(dir.path(), threads, None)), expected(dir.path()), "{threads} threads");
+        // Kinds must be known before anything is put aside, or there and then.
+        assert_eq!(brief(&all_untold(dir.path(), threads, None)), expected(dir.path()), "{threads} threads");
+    }
+}
+
+#[test]
+fn a_walk_whose_names_cannot_be_read_back_says_so_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), &(0..3000).map(|each| format!("many/{each:04}{}", "n".repeat(40))).collect());
+    for threads in [1, 4] {
+        let lose = |task: &Task| {
+            if let Task::Merge(merging) = task {
+                merging.lose_file();
+            }
+        };
+        walk_with(dir.path(), threads, &Cancel::new(), Some(&lose), |walk| {
+            let seen = walk.by_ref().count();
+            assert!(seen < 3002, "{threads}: {seen}");
+            assert!(walk.failure().is_some(), "{threads}: it looks like the end");
+        });
+    }
+}
+
+#[test]
 fn helpers_are_only_so_far_ahead_of_whoever_takes_the_entries() {
     let dir = tempfile::tempdir().unwrap();
     for number in 0..12_000 {
