@@ -1,8 +1,8 @@
 //! How an inquiry ends: all that is on its way is taken in, then comes the plan.
 
-use super::super::execute::early::Pioneer;
-use super::super::matching::match_files;
 use super::{Again, Inquiry, Scanned};
+use crate::engine::execute::early::Pioneer;
+use crate::engine::matching::match_files;
 use crate::error::Error;
 use crate::monitor::Phase;
 use crate::plan::step::Planned;
