@@ -7,8 +7,8 @@ use crate::plan::links::Settled;
 use crate::plan::step::Suspect;
 use std::collections::HashSet;
 
-/// All settled names of these inodes of the source.
-type OfInodes<'m> = dyn FnMut(&HashSet<u64>) -> Result<Vec<Settled>, Error> + 'm;
+/// Tells all settled names of these inodes of the source.
+type OfInodes<'m> = dyn FnMut(&HashSet<u64>, &mut dyn FnMut(Settled)) -> Result<(), Error> + 'm;
 
 /// Which folder this was, if it had another name; given those that are known to have had one.
 type Identify<'m> = dyn FnMut(&Suspect, &[Renamed]) -> Result<Option<Renamed>, Error> + 'm;
@@ -17,7 +17,7 @@ type Identify<'m> = dyn FnMut(&Suspect, &[Renamed]) -> Result<Option<Renamed>, E
 pub struct Books<'m> {
     /// Takes rows that are true without a change to the replica.
     pub confirm: &'m mut dyn FnMut(Vec<Change>) -> Result<(), Error>,
-    /// All settled names of these inodes of the source.
+    /// Tells all settled names of these inodes of the source.
     pub of_inodes: &'m mut OfInodes<'m>,
     /// Finds out which folder this was.
     pub identify: &'m mut Identify<'m>,

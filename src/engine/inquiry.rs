@@ -24,6 +24,7 @@ use crate::plan::gate::MaxDelete;
 use crate::plan::join::Joined;
 use crate::plan::pairing::Unnamed;
 use crate::plan::planner::Planner;
+use crate::plan::round::Round;
 use crate::plan::step::{Question, Step, Suspect};
 use crate::store::local::LocalStore;
 
@@ -63,6 +64,8 @@ pub struct Scanned {
     pub adopted: u64,
     /// What a second look is to know; `None`: the plan is complete.
     pub again: Option<Again>,
+    /// The round of names that this was, if others have to follow: the plan is about those of its inodes only.
+    pub rest: Option<Round>,
 }
 
 /// What a first look found that did not plan.
@@ -184,8 +187,8 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             self.go_on()?;
         }
         self.make_room()?;
-        let rules = self.planner.rules();
-        self.window.submit(move || Reply::Looked(turn, comparison.look_at(batch, rules)));
+        let (rules, until) = (self.planner.rules(), self.planner.names_until());
+        self.window.submit(move || Reply::Looked(turn, comparison.look_at(batch, rules, until)));
         Ok(())
     }
 

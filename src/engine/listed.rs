@@ -7,6 +7,7 @@ use crate::clock;
 use crate::model::{EntryPath, Seen, Stat, Timestamp};
 use crate::plan::decide::{Decision, Knowledge, Rules, decide};
 use crate::plan::join::Joined;
+use crate::plan::links::{Object, object};
 use crate::store::{Folder, Store};
 use rustix::io::Errno;
 use std::fs::File;
@@ -54,8 +55,9 @@ pub type Looked = (Joined, Option<Knowledge>);
 
 impl<S: Store, R: Store> Comparison<'_, S, R> {
     /// Looks at what the walks only listed of these paths. Where the planner would ask about small files that both
-    /// sides have, it is answered as well: they are open.
-    pub fn look_at(&self, mut batch: Vec<Joined>, rules: &Rules) -> Vec<Looked> {
+    /// sides have, it is answered as well: they are open. Not of inodes of the source from `until` on that have names:
+    /// another look decides about these.
+    pub fn look_at(&self, mut batch: Vec<Joined>, rules: &Rules, until: Option<Object>) -> Vec<Looked> {
         let known = Arena::with(self.chunk_bytes, |arena| {
             let mut near = (NearFolder::new(self.source), NearFolder::new(self.replica));
             let mut known: Vec<Option<Knowledge>> = batch.iter().map(|_| None).collect();
@@ -64,7 +66,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                 if self.cancel.requested() {
                     break;
                 }
-                match self.look_into(joined, &mut near, rules, arena) {
+                match self.look_into(joined, &mut near, (rules, until), arena) {
                     Some(Finding::Pending(found)) => pending.push((index, found)),
                     Some(Finding::Known(knowledge)) => known[index] = Some(knowledge),
                     Some(Finding::Pair(_)) | None => {}
@@ -86,7 +88,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         &self,
         joined: &mut Joined,
         (ours, theirs): &mut (NearFolder<'_, S>, NearFolder<'_, R>),
-        rules: &Rules,
+        (rules, until): (&Rules, Option<Object>),
         arena: &mut Arena,
     ) -> Option<Finding> {
         let both = joined.source == Some(Seen::Listed) && joined.replica == Some(Seen::Listed);
@@ -94,7 +96,8 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         let theirs = look_at_listed(theirs, &joined.path, &mut joined.replica, both);
         let (ours, theirs) = (ours?, theirs?);
         let (size, other) = (ours.stat.fingerprint.size, theirs.stat.fingerprint.size);
-        if size != other || size > SMALL || decide(joined, None, rules) != Decision::Ask {
+        let is_later = until.is_some_and(|until| ours.stat.links > 1 && object(&ours.stat) >= until);
+        if is_later || size != other || size > SMALL || decide(joined, None, rules) != Decision::Ask {
             return None;
         }
         let pair = Pair {

@@ -22,6 +22,7 @@ use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::{Approved, approve};
+use crate::plan::round::Round;
 use crate::store::local::{self, LocalStore};
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -166,22 +167,22 @@ impl Look<'_> {
         let books = Books {
             confirm: &mut |_| Ok(()),
             // Rows that are doubted as they are read vouch for no names either.
-            of_inodes: &mut |inodes| match (self.reader.filter(|_| !self.doubted), replica, foresight) {
+            of_inodes: &mut |inodes, tell| match (self.reader.filter(|_| !self.doubted), replica, foresight) {
                 (Some(reader), Some(replica), None) => settled_names(
                     reader.rows(Bounds::All).filter(visible),
-                    inodes,
+                    (inodes, tell),
                     self.source,
                     replica,
                     self.rules,
                 ),
                 (Some(reader), Some(replica), Some(foresight)) => settled_names(
                     foresight.rows(reader).filter(visible),
-                    inodes,
+                    (inodes, tell),
                     self.source,
                     replica,
                     self.rules,
                 ),
-                _ => Ok(Vec::new()),
+                _ => Ok(()),
             },
             identify: &mut |suspect, known| match (self.reader, replica) {
                 (Some(reader), Some(replica)) => identify(suspect, known, reader, self.source, replica),
@@ -203,6 +204,7 @@ impl Look<'_> {
             look: local::Look::AtAll,
             renames: foresight.is_none() && self.job.settings.filter.is_placeless(),
             ahead: Ahead::Nothing,
+            round: Round::default(),
             foresight,
             readied: HashMap::new(),
         };

@@ -10,17 +10,16 @@ use crate::plan::links::Settled;
 use crate::store::{Folder, Store};
 use std::collections::HashSet;
 
-/// Those of `rows`, which come in path order, that are names of these inodes of the source and are on
+/// Tells those of `rows`, which come in path order, that are names of these inodes of the source and are on
 /// both sides what they say. A renamed folder moves no ctime of what is in it: a row alone proves nothing.
 pub fn settled_names<S: Store, R: Store>(
     rows: impl Iterator<Item = Result<Record, ManifestError>>,
-    inodes: &HashSet<u64>,
+    (inodes, tell): (&HashSet<u64>, &mut dyn FnMut(Settled)),
     source: &S,
     replica: &R,
     rules: &Rules,
-) -> Result<Vec<Settled>, Error> {
+) -> Result<(), Error> {
     let (mut ours, mut theirs) = (NearFolder::new(source), NearFolder::new(replica));
-    let mut settled = Vec::new();
     for row in rows {
         let record = row?;
         if record.racy || record.source.kind == Kind::Folder || !inodes.contains(&record.source.inode) {
@@ -31,10 +30,10 @@ pub fn settled_names<S: Store, R: Store>(
             && unchanged(&source.fingerprint, &record.source, rules)
             && unchanged(&replica.fingerprint, &record.replica, rules)
         {
-            settled.push(Settled { record, source, replica });
+            tell(Settled { record, source, replica });
         }
     }
-    Ok(settled)
+    Ok(())
 }
 
 /// What is there now; what cannot be looked at is not settled.

@@ -1,5 +1,7 @@
 //! One run from its first look to its last row.
 
+mod rounds;
+
 use super::books::Books;
 use super::damage;
 use super::execute::names::settle_ahead;
@@ -27,10 +29,11 @@ use crate::plan::census::Census;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve;
+use crate::plan::round::Round;
 use crate::plan::{Plan, TRASH};
 use crate::store::local::{LocalStore, Look};
 use crate::transfer::clone::Clones;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
@@ -99,6 +102,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         monitor,
         trash: trash.as_ref(),
         ages: RefCell::default(),
+        in_rounds: Cell::default(),
     };
     let outcome = pass.plan(&mut report).and_then(|(plan, site)| {
         let limit = job.settings.max_delete;
@@ -108,6 +112,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         report.held = approved.held();
         report.held_deletes = approved.held_deletes().to_vec();
         execute(&site, &approved, &workers, &manifest, &mut report.tally, monitor)?;
+        pass.settle_rounds(approved.plan())?;
         pass.verify(&mut report)
     });
     if let Some(trash) = &trash {
@@ -172,6 +177,8 @@ struct Pass<'e> {
     trash: Option<&'e Trash<LocalStore>>,
     /// When contents were verified, by the rows as the last look met them.
     ages: RefCell<Ages>,
+    /// There were rounds of names before the plan.
+    in_rounds: Cell<bool>,
 }
 
 impl<'e> Pass<'e> {
@@ -216,16 +223,18 @@ impl<'e> Pass<'e> {
         // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
         let renames = first && filter.is_placeless();
         let look = if first { Look::AtAll } else { self.look_at_first() };
-        let scanned = self.look(&site, (look, renames), ahead, HashMap::new(), report)?;
-        let Some(again) = scanned.again else { return Ok((self.note(scanned, report)?, site)) };
+        let mut scanned =
+            self.look(&site, (look, renames), (ahead.clone(), Round::first()), HashMap::new(), report)?;
+        let Some(again) = scanned.again.take() else { return self.in_rounds(scanned, site, ahead, report) };
         report.tally.adopted += scanned.adopted;
         let readied =
             if again.renamed.is_empty() { HashMap::new() } else { self.relocate(&again.renamed, report)? };
         // They have followed the folders that they lie in.
         self.trees.source.recall_mounts(self.manifest.source_mounts()?);
         let site = self.site();
-        let scanned = self.look(&site, (Look::AtAll, false), again.ahead, readied, report)?;
-        Ok((self.note(scanned, report)?, site))
+        let whose = (again.ahead.clone(), Round::first());
+        let scanned = self.look(&site, (Look::AtAll, false), whose, readied, report)?;
+        self.in_rounds(scanned, site, again.ahead, report)
     }
 
     fn relocate(
@@ -256,7 +265,7 @@ impl<'e> Pass<'e> {
         &self,
         site: &Site<'_, LocalStore, LocalStore>,
         (look, renames): (Look, bool),
-        ahead: Ahead,
+        (ahead, round): (Ahead, Round),
         readied: HashMap<EntryPath, Option<Verb>>,
         report: &mut Report,
     ) -> Result<Scanned, Error> {
@@ -273,11 +282,11 @@ impl<'e> Pass<'e> {
         let tally = &mut report.tally;
         let books = Books {
             confirm: &mut |changes| Ok(manifest.apply(changes)?),
-            of_inodes: &mut |inodes| {
+            of_inodes: &mut |inodes, tell| {
                 let rows = manifest.rows(Bounds::All);
                 let hidden = |row: &Record| filter.pattern_for(&row.path).is_some();
                 let visible = rows.filter(|row| !row.as_ref().is_ok_and(hidden));
-                settled_names(visible, inodes, source, replica, self.rules)
+                settled_names(visible, (inodes, tell), source, replica, self.rules)
             },
             identify: &mut |suspect, known| identify(suspect, known, manifest, source, replica),
             // Before anything that lies on them is in the replica.
@@ -304,6 +313,7 @@ impl<'e> Pass<'e> {
             look,
             renames,
             ahead,
+            round,
             foresight: None,
             readied,
         };

@@ -17,6 +17,7 @@ use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::join::{Join, Joined};
 use crate::plan::planner::Planner;
+use crate::plan::round::Round;
 use crate::plan::step::Mode;
 use crate::plan::visible::Sight;
 use crate::store::local::{LocalStore, Look};
@@ -47,6 +48,8 @@ pub struct Scan<'e> {
     pub renames: bool,
     /// Which new entries go ahead.
     pub ahead: Ahead,
+    /// Whose names are decided about.
+    pub round: Round,
     /// The replica is looked at as it will be: a dry run renames nothing.
     pub foresight: Option<&'e Foresight>,
     /// What this run did to folders before it planned.
@@ -83,7 +86,7 @@ impl Scan<'_> {
         monitor.phase(Phase::Scan, self.expected.map(|entries| Amount { entries, bytes: 0 }));
         let comparison =
             self.replica.map(|replica| comparison(self.job, self.source, replica, self.rules, self.cancel));
-        let mode = Mode { renames: self.renames, ahead: self.ahead.clone() };
+        let mode = Mode { renames: self.renames, ahead: self.ahead.clone(), round: self.round.clone() };
         std::thread::scope(|scope| {
             let threads = self.job.settings.workers;
             let source =

@@ -47,6 +47,12 @@ impl Record {
         Self { hashed, ..Self::new(path, source, replica, None, racy) }
     }
 
+    /// The same under another name.
+    #[must_use]
+    pub fn under(&self, path: &EntryPath) -> Self {
+        Self { path: path.clone(), ..*self }
+    }
+
     /// Whether it is such a row.
     pub fn is_unverified(&self) -> bool {
         self.digest.is_none() && self.hashed == Some(Timestamp::default())

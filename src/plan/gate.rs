@@ -1,9 +1,11 @@
 //! Between plan and execution: pure predicates over the whole plan, before the first mutation.
 
 use super::census::Census;
+use super::links::{Object, object};
 use super::release::{self, Release};
 use super::{FolderTask, Plan};
 use crate::model::{EntryPath, HeldPlan, Operation, Unsteady};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -181,20 +183,35 @@ pub fn approve(
     let occupied: Vec<Operation> = released.extract_if(.., |operation| occupied(operation)).collect();
     others = in_order(occupied, others);
     plan.deletes = released;
+    keep_back(&mut plan, &others);
+    Approved { plan, held: Some(held), held_deletes: others, release }
+}
+
+/// Lets a plan through that another one of the same run will follow: without its deletes, and what depends on them.
+/// Returns the source's inodes with names that have to wait for a delete.
+pub fn approve_without_deletes(mut plan: Plan) -> (Approved, HashSet<Object>) {
+    let deletes = std::mem::take(&mut plan.deletes);
+    let waiting = keep_back(&mut plan, &deletes);
+    let sources = waiting.iter().filter_map(|operation| operation.source);
+    let inodes = sources.map(|source| object(&source)).collect();
+    (Approved { plan, held: None, held_deletes: Vec::new(), release: None }, inodes)
+}
+
+/// Takes out of a plan what needs a name that one of these deletes would have freed; returns the entries.
+fn keep_back(plan: &mut Plan, held: &[Operation]) -> Vec<Operation> {
     // What takes a name that a held delete would have freed has to wait, and all below it.
-    let is_held =
-        |path: &EntryPath| others.binary_search_by(|held| held.path.cmp(&path.other_kind())).is_ok();
+    let is_held = |path: &EntryPath| held.binary_search_by(|held| held.path.cmp(&path.other_kind())).is_ok();
     let waiting: Vec<EntryPath> =
         plan.folders.iter().filter(|f| f.displaces && is_held(&f.path)).map(|f| f.path.clone()).collect();
     let waits = |path: &EntryPath| waiting.iter().any(|folder| path == folder || path.is_below(folder));
-    let goes_on = |operation: &Operation| {
-        !(waits(&operation.path) || (operation.displaces && is_held(&operation.path)))
+    let stays = |operation: &mut Operation| {
+        waits(&operation.path) || (operation.displaces && is_held(&operation.path))
     };
-    plan.entries.retain(goes_on);
-    plan.links.retain(goes_on);
+    let mut back: Vec<Operation> = plan.entries.extract_if(.., stays).collect();
+    back.extend(plan.links.extract_if(.., stays));
     plan.moves.retain(|moving| !waits(&moving.to));
     plan.folders.retain(|task: &Arc<FolderTask>| !waits(&task.path));
-    Approved { plan, held: Some(held), held_deletes: others, release }
+    back
 }
 
 fn in_order(some: Vec<Operation>, others: Vec<Operation>) -> Vec<Operation> {

@@ -4,8 +4,12 @@
 //! right; here follows which inode of the replica the group keeps, which names are linked to it, and
 //! which have to leave an inode that they share with what is another file in the source.
 
+mod group;
+
 use super::FolderTask;
+use super::round::Round;
 use crate::model::{EntryPath, Kind, Operation, Record, Stat, Verb};
+use group::{Group, are_in_step, settle_homes};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -53,6 +57,11 @@ impl Named {
 
     fn is_right(&self) -> bool {
         matches!(self.decision, Waiting::Right(_))
+    }
+
+    /// How much memory it takes until it is done, in units of some 0.7 KiB.
+    fn weight(&self) -> usize {
+        if self.is_right() { 1 } else { 2 }
     }
 
     /// Whether nobody but root and `user` can change what the name stands for in its folder of the replica.
@@ -109,46 +118,115 @@ pub fn object(stat: &Stat) -> Object {
     (stat.device, stat.fingerprint.inode)
 }
 
-/// What became of all names together.
+/// Takes operations on single names, with the folders they change.
+pub type Operate<'o> = dyn FnMut(Operation, Option<Arc<FolderTask>>) + 'o;
+
+/// What became of all names together, besides operations.
 #[derive(Debug, Default)]
 pub struct Resolution {
-    /// Operations on single names, with the folders they change.
-    pub operations: Vec<(Operation, Option<Arc<FolderTask>>)>,
     /// Rows that are true as they are and stay so.
     pub confirmed: Vec<Record>,
     /// Rows that are true but for the replica's ctime, which moves when another name of the inode
     /// comes or goes in this run: to be written, with the ctime then, when the run is through.
     pub unsettled: Vec<Record>,
+    /// The round that was, if others have to follow it.
+    pub rest: Option<Round>,
 }
 
-/// So many names of an inode are expected as its links say; more need not be in the tree.
-const FEW: usize = 16;
+/// Up to so many names of an inode, there is room for no more of them.
+const FEW: usize = 4;
 
 /// The names that wait, while the join goes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Links {
+    round: Round,
     groups: BTreeMap<Object, Vec<Named>>,
+    /// Names of these inodes, and of others, that rows know.
+    recalled: Vec<Settled>,
+    /// How much the names weigh whose turn it is, and how much may be held of them.
+    held: usize,
+    most: usize,
 }
 
 impl Links {
-    /// One more name. Returns the rows of all names of its inode, once they are together and right as they are;
+    /// None yet.
+    pub fn new(round: Round) -> Self {
+        Self { most: round.most(), round, groups: BTreeMap::new(), recalled: Vec::new(), held: 0 }
+    }
+
+    /// Whether names of this inode of the source wait for another look.
+    pub fn leaves_out(&self, inode: Object) -> bool {
+        !self.round.covers(inode)
+    }
+
+    /// Whether another round has to follow.
+    pub fn is_followed(&self) -> bool {
+        self.round.is_followed()
+    }
+
+    /// Where the inodes begin whose names wait for another look.
+    pub fn until(&self) -> Option<Object> {
+        self.round.until()
+    }
+
+    /// One more name, if its inode is not left out. Returns the rows of all names of its inode, once they are together and right as they are;
     /// no other name can have a claim to the replica's inode then, for it has no others.
     pub fn add(&mut self, named: Named) -> Vec<Record> {
         let inode = object(&named.source);
-        let links = named.source.links;
-        let names = self.groups.entry(inode).or_default();
-        if names.is_empty() {
-            names.reserve_exact(usize::try_from(links).unwrap_or(FEW).min(FEW));
-        }
-        names.push(named);
-        if names.len() as u64 != links || !names[0].sound().is_some_and(|home| are_in_step(names, home)) {
+        if self.leaves_out(inode) {
             return Vec::new();
         }
+        let links = named.source.links;
+        let is_turn = self.round.is_turn_of(inode);
+        let names = self.groups.entry(inode).or_default();
+        if names.len() < FEW {
+            // Most have few, and whether these are in the tree is not known.
+            names.reserve_exact(1);
+        }
+        self.held += if is_turn { named.weight() } else { 0 };
+        names.push(named);
+        if names.len() as u64 != links || !names[0].sound().is_some_and(|home| are_in_step(names, home)) {
+            self.limit();
+            return Vec::new();
+        }
+        // All of them are right.
+        self.held -= if is_turn { names.len() } else { 0 };
         let right = |named: Named| match named.decision {
             Waiting::Right(record) => Some(*record),
             Waiting::Operation(_) => None,
         };
         self.groups.remove(&inode).into_iter().flatten().filter_map(right).collect()
+    }
+
+    /// Where too much is held, leaves the inodes for another look that are more than three quarters of what may be: but
+    /// the first one has its turn, whatever it takes.
+    fn limit(&mut self) {
+        if self.held <= self.most {
+            return;
+        }
+        let turns = self.groups.range(self.round.from()..);
+        let weigh = |(inode, names): (&Object, &Vec<Named>)| (*inode, names.iter().map(Named::weight).sum());
+        let mut weights: BTreeMap<Object, usize> = turns.map(weigh).collect();
+        for name in &self.recalled {
+            if let Some(weight) = weights.get_mut(&object(&name.source)) {
+                *weight += 1;
+            }
+        }
+        let mut held = 0;
+        let cut = weights.into_iter().find(|(_, weight)| {
+            let is_first = held == 0;
+            let is_too_much = !is_first && held + weight > self.most / 4 * 3;
+            held += if is_too_much { 0 } else { *weight };
+            is_too_much
+        });
+        let Some((cut, _)) = cut else {
+            self.most *= 2;
+            return;
+        };
+        self.groups.split_off(&cut);
+        self.round.end_before(cut);
+        self.recalled.retain(|name| self.round.covers(object(&name.source)));
+        self.held = held;
     }
 
     /// Whether a name of this inode of the source waits.
@@ -167,138 +245,40 @@ impl Links {
         self.groups.values().filter(incomplete).map(|names| names[0].source.fingerprint.inode).collect()
     }
 
-    /// Decides for all names, as `user`. `settled` are further names of the inodes that
-    /// [`Links::incomplete`] told.
-    pub fn resolve(self, settled: Vec<Settled>, user: u32) -> Resolution {
-        let mut known: HashMap<Object, Vec<Settled>> = HashMap::new();
-        for name in settled {
+    /// One more name of an inode that [`Links::incomplete`] told, or that others ask about.
+    pub fn recall(&mut self, name: Settled) {
+        let inode = object(&name.source);
+        if self.leaves_out(inode) {
+            return;
+        }
+        self.held += usize::from(self.round.is_turn_of(inode) && self.groups.contains_key(&inode));
+        self.recalled.push(name);
+        self.limit();
+    }
+
+    /// Decides for all names, as `user`; returns what was recalled, too.
+    pub fn resolve(self, user: u32, operate: &mut Operate<'_>) -> (Resolution, Vec<Settled>) {
+        let mut known: HashMap<Object, Vec<&Settled>> = HashMap::new();
+        for name in &self.recalled {
             known.entry(object(&name.source)).or_default().push(name);
         }
-        let mut groups: Vec<Group> = Vec::with_capacity(self.groups.len());
+        let mut groups: Vec<Group<'_>> = Vec::with_capacity(self.groups.len());
         for (source, mut names) in self.groups {
             names.sort_by(|a, b| a.path().cmp(b.path()));
             let met: HashSet<&EntryPath> = names.iter().map(Named::path).collect();
-            let mut rows = known.remove(&source).unwrap_or_default();
+            let is_whole = names[0].source.links <= names.len() as u64;
+            let mut rows = known.remove(&source).filter(|_| !is_whole).unwrap_or_default();
             rows.retain(|row| !met.contains(&row.record.path));
             drop(met);
             groups.push(Group { names, rows, home: None });
         }
-        settle_homes(&mut groups);
+        settle_homes(&mut groups, self.round.taken());
         let mut resolution = Resolution::default();
+        let taken = groups.iter().filter_map(Group::home_of_others).collect();
         for group in groups {
-            group.resolve(user, &mut resolution);
+            group.resolve(user, operate, &mut resolution);
         }
-        resolution
-    }
-}
-
-/// The names of one inode of the source.
-struct Group {
-    /// Those that were met, by path.
-    names: Vec<Named>,
-    /// Those that were not, by path.
-    rows: Vec<Settled>,
-    /// The replica's inode that the group keeps.
-    home: Option<Object>,
-}
-
-impl Group {
-    /// The replica's inodes with the right content, with how much speaks for each: the group's names.
-    fn candidates(&self) -> BTreeMap<Object, u64> {
-        let mut counts = BTreeMap::new();
-        for inode in self.names.iter().filter_map(Named::sound) {
-            *counts.entry(inode).or_default() += 1;
-        }
-        // Names that only rows know are not touched by this run: the others have to come to them.
-        for row in &self.rows {
-            *counts.entry(object(&row.replica)).or_default() += self.names.len() as u64 + 1;
-        }
-        counts
-    }
-
-    /// Where the inode that is kept can be linked from.
-    fn first_name(&self, home: Object) -> Option<&EntryPath> {
-        let met = self.names.iter().find(|named| named.sound() == Some(home)).map(Named::path);
-        let row = self.rows.iter().find(|row| object(&row.replica) == home).map(|row| &row.record.path);
-        met.or(row)
-    }
-
-    /// Whether the kept inode may be mended in place, where it has to be: it has no names but the group's,
-    /// and nobody else can have moved another inode to and fro between the looks at those.
-    fn may_mend(&self, home: Object, user: u32) -> bool {
-        let at_home = || self.names.iter().filter(|named| named.sound() == Some(home));
-        if at_home().all(Named::is_right) {
-            return true;
-        }
-        let ours = at_home().count() as u64;
-        let elsewhere = self.rows.iter().any(|row| object(&row.replica) == home);
-        let foreign = at_home().any(|named| named.replica.is_some_and(|stat| stat.links > ours));
-        !elsewhere && !foreign && at_home().all(|named| named.lies_in_private(user))
-    }
-
-    fn resolve(self, user: u32, resolution: &mut Resolution) {
-        let home = self.home.filter(|home| self.may_mend(*home, user));
-        let first = home.and_then(|home| self.first_name(home));
-        let first = first.unwrap_or(self.names[0].path()).clone();
-        let in_step = home.is_some_and(|home| are_in_step(&self.names, home));
-        let mut mended = false;
-        for named in self.names {
-            if home.is_some() && named.sound() == home {
-                match named.decision {
-                    Waiting::Right(record) if in_step => resolution.confirmed.push(*record),
-                    Waiting::Right(record) => resolution.unsettled.push(*record),
-                    // Once is enough for all names; their rows follow.
-                    Waiting::Operation(mend) if mended => resolution.unsettled.extend(row_after(&mend)),
-                    Waiting::Operation(mend) => {
-                        mended = true;
-                        resolution.operations.push((*mend, named.folder));
-                    }
-                }
-            } else if *named.path() == first {
-                resolution.operations.push((named.anew(), named.folder));
-            } else {
-                resolution.operations.push((named.linked_to(&first), named.folder));
-            }
-        }
-        // Rows of one group tell of one inode; what does not is looked at again by the next run.
-        resolution.unsettled.extend(
-            self.rows
-                .into_iter()
-                .map(|row| Record { racy: home != Some(object(&row.replica)), ..row.record }),
-        );
-    }
-}
-
-/// Whether the replica's inode has exactly these names, all of them right.
-fn are_in_step(names: &[Named], home: Object) -> bool {
-    let count = names.len() as u64;
-    names.iter().all(|named| {
-        named.is_right()
-            && named.sound() == Some(home)
-            && named.replica.is_some_and(|stat| stat.links == count)
-    })
-}
-
-/// The row of a name whose inode is mended under another name: that one's row says the rest.
-fn row_after(mend: &Operation) -> Option<Record> {
-    let (source, replica) = (mend.source.as_ref()?, mend.replica.as_ref()?);
-    Some(Record::new(mend.path.clone(), source, replica, mend.content, true))
-}
-
-/// Gives every group the inode that most of its names have, and no inode to two groups.
-fn settle_homes(groups: &mut [Group]) {
-    let mut claims: Vec<(u64, usize, Object)> = Vec::new();
-    for (index, group) in groups.iter().enumerate() {
-        claims.extend(group.candidates().into_iter().map(|(inode, names)| (names, index, inode)));
-    }
-    // Most names first; where two have as many, the earlier path.
-    claims.sort_by_key(|&(names, index, inode)| {
-        (std::cmp::Reverse(names), groups[index].names[0].path().clone(), inode)
-    });
-    let mut taken: HashSet<Object> = HashSet::new();
-    for (_, index, inode) in claims {
-        if groups[index].home.is_none() && taken.insert(inode) {
-            groups[index].home = Some(inode);
-        }
+        resolution.rest = self.round.if_followed(taken);
+        (resolution, self.recalled)
     }
 }

@@ -3,9 +3,10 @@
 
 use super::FolderTask;
 use super::links::{Links, Named, Resolution, Settled, Waiting};
+use super::round::Round;
 use crate::model::{Difference, EntryPath, Fingerprint, Kind, Operation, Record, Stat, Timestamp, Verb};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// What one path is in a case: which inodes it has, and how good the replica's is.
@@ -79,6 +80,12 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
+/// What was decided.
+struct Outcome {
+    resolution: Resolution,
+    operations: Vec<Operation>,
+}
+
 impl Case {
     fn links(&self, of: impl Fn(&Spot) -> bool) -> u64 {
         self.spots.iter().filter(|spot| of(spot)).count() as u64
@@ -91,8 +98,8 @@ impl Case {
     }
 
     /// What `decide` and the join would give for it.
-    fn resolve(&self) -> Resolution {
-        let (mut links, mut rows, mut at_once) = (Links::default(), Vec::new(), Vec::new());
+    fn resolve(&self, round: Round) -> Outcome {
+        let (mut links, mut rows, mut at_once) = (Links::new(round), Vec::new(), Vec::new());
         let mut here = stat(1, 2, 2);
         (here.fingerprint.kind, here.fingerprint.mode) = (Kind::Folder, self.folder_mode);
         let folder = Arc::new(FolderTask {
@@ -134,20 +141,27 @@ impl Case {
             at_once.extend(links.add(Named { source, replica, decision, folder }));
         }
         let wanted = links.incomplete();
-        rows.retain(|name: &Settled| wanted.contains(&name.record.source.inode));
-        let mut resolution = links.resolve(rows, 0);
+        for name in rows.into_iter().filter(|name: &Settled| wanted.contains(&name.record.source.inode)) {
+            links.recall(name);
+        }
+        let mut operations = Vec::new();
+        let (mut resolution, _) = links.resolve(0, &mut |operation, _| operations.push(operation));
         resolution.confirmed.extend(at_once);
-        resolution
+        Outcome { resolution, operations }
     }
 
     /// The replica's inodes after the resolution, each operation done as its verb says.
-    fn carry_out(&self, resolution: &Resolution) -> Result<BTreeMap<EntryPath, u64>, TestCaseError> {
+    /// New inodes are numbered from `free` on.
+    fn carry_out(
+        &self,
+        operations: &[Operation],
+        free: u64,
+    ) -> Result<BTreeMap<EntryPath, u64>, TestCaseError> {
         let mut inodes: BTreeMap<EntryPath, u64> = BTreeMap::new();
         for (index, spot) in self.spots.iter().enumerate() {
             inodes.extend(spot.replica.map(|inode| (path(index), inode)));
         }
-        let operations = resolution.operations.iter().map(|(operation, _)| operation);
-        let (late, early): (Vec<_>, Vec<_>) = operations.partition(|o| o.verb == Verb::Link);
+        let (late, early): (Vec<_>, Vec<_>) = operations.iter().partition(|o| o.verb == Verb::Link);
         for (fresh, operation) in early.into_iter().enumerate() {
             let Some(number) = operation.source.map(|source| source.fingerprint.inode) else { continue };
             if operation.verb == Verb::Metadata {
@@ -162,7 +176,7 @@ impl Case {
                     operation
                 );
             } else {
-                inodes.insert(operation.path.clone(), 1_000 + fresh as u64);
+                inodes.insert(operation.path.clone(), free + fresh as u64);
             }
         }
         for operation in late {
@@ -171,6 +185,34 @@ impl Case {
             inodes.extend(from.map(|inode| (operation.path.clone(), inode)));
         }
         Ok(inodes)
+    }
+
+    /// The replica's inodes after rounds of at most `most` names, and how many rounds there were.
+    fn in_rounds(mut self, most: usize) -> Result<(BTreeMap<EntryPath, u64>, u64), TestCaseError> {
+        let mut round = Round::of_at_most(most);
+        for number in 1.. {
+            let Outcome { resolution, operations } = self.resolve(round);
+            let after = self.carry_out(&operations, number * 1_000)?;
+            for (index, spot) in self.spots.iter_mut().enumerate() {
+                let now = after.get(&path(index)).copied();
+                if let Some(inode) = now.filter(|_| now != spot.replica) {
+                    self.states.insert((spot.source, inode), State::Right);
+                    self.foreign.entry(inode).or_default();
+                }
+                spot.replica = now;
+            }
+            for operation in operations.iter().filter(|operation| operation.verb == Verb::Metadata) {
+                let inodes = operation.source.zip(operation.replica);
+                let inodes =
+                    inodes.map(|(source, replica)| (source.fingerprint.inode, replica.fingerprint.inode));
+                self.states.extend(inodes.map(|inodes| (inodes, State::Right)));
+            }
+            match resolution.rest {
+                Some(rest) => round = rest.next(HashSet::new()),
+                None => return Ok((after, number)),
+            }
+        }
+        unreachable!("rounds end")
     }
 }
 
@@ -187,16 +229,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn the_replica_ends_with_the_sources_groups_and_nothing_foreign_is_touched(case in case()) {
-        let resolution = case.resolve();
-        let after = case.carry_out(&resolution)?;
+        let Outcome { resolution, operations } = case.resolve(Round::default());
+        let after = case.carry_out(&operations, 1_000)?;
         let source = case.spots.iter().enumerate().map(|(index, spot)| (path(index), spot.source));
-        prop_assert_eq!(groups(after), groups(source), "{:?}", resolution);
+        prop_assert_eq!(groups(after), groups(source), "{:?}", operations);
         let rows = resolution.confirmed.iter().chain(&resolution.unsettled).map(|row| &row.path);
-        let touched = resolution.operations.iter().map(|(operation, _)| &operation.path);
+        let touched = operations.iter().map(|operation| &operation.path);
         let mut seen = BTreeSet::new();
         for path in rows.chain(touched) {
             prop_assert!(seen.insert(path.clone()), "{} comes twice", path);
         }
+    }
+
+    #[test]
+    fn rounds_come_to_the_same_groups(case in case(), most in 1..9_usize) {
+        let sources: Vec<u64> = case.spots.iter().map(|spot| spot.source).collect();
+        let inodes = sources.iter().collect::<BTreeSet<_>>().len() as u64;
+        let (after, rounds) = case.in_rounds(most)?;
+        let source = sources.into_iter().enumerate().map(|(index, source)| (path(index), source));
+        prop_assert_eq!(groups(after), groups(source));
+        prop_assert!(rounds <= inodes + 1, "{} rounds", rounds);
     }
 
     #[test]
@@ -205,8 +257,55 @@ proptest! {
         let states = (0..3).map(|source| ((source, source + 100), State::Right)).collect();
         let foreign = (100..105).map(|inode| (inode, 0)).collect();
         let case = Case { spots: spots.collect(), states, foreign, folder_mode: 0o755 };
-        let resolution = case.resolve();
-        prop_assert!(resolution.operations.is_empty() && resolution.unsettled.is_empty());
+        let Outcome { resolution, operations } = case.resolve(Round::default());
+        prop_assert!(operations.is_empty() && resolution.unsettled.is_empty());
         prop_assert_eq!(resolution.confirmed.len(), sources.len());
     }
+}
+
+/// A file of three names, two of which are met, with those on both sides as they are to be.
+fn in_order(inode: u64) -> [Named; 2] {
+    [0, 50].map(|index| {
+        let (source, replica) = (stat(inode, 1, 3), stat(inode + 100, 2, 3));
+        let row = Record::new(path(usize::try_from(inode).unwrap() + index), &source, &replica, None, false);
+        Named { source, replica: Some(replica), decision: Waiting::Right(Box::new(row)), folder: None }
+    })
+}
+
+#[test]
+fn no_round_holds_more_than_it_may_and_each_inode_has_its_turn() {
+    let (mut round, mut rounds, mut seen) = (Round::of_at_most(8), Vec::new(), BTreeSet::new());
+    loop {
+        let mut links = Links::new(round);
+        let names = (0..10).map(in_order).fold([const { Vec::new() }; 2], |[mut one, mut two], [a, b]| {
+            one.push(a);
+            two.push(b);
+            [one, two]
+        });
+        names.into_iter().flatten().for_each(|name| assert!(links.add(name).is_empty()));
+        let (resolution, _) = links.resolve(0, &mut |operation, _| panic!("not right: {operation:?}"));
+        let rows = resolution.unsettled.iter().map(|row| row.path.clone());
+        let before = seen.len();
+        seen.extend(rows);
+        rounds.push(seen.len() - before);
+        match resolution.rest {
+            Some(rest) => round = rest.next(HashSet::new()),
+            None => break,
+        }
+    }
+    // The last one is for all that has one name only.
+    assert!(rounds.iter().all(|names| *names <= 8) && rounds.last() == Some(&0), "{rounds:?}");
+    assert_eq!(seen.len(), 20, "{rounds:?}");
+}
+
+#[test]
+fn an_inode_with_more_names_than_a_round_may_hold_has_its_turn_as_a_whole() {
+    let mut links = Links::new(Round::of_at_most(4));
+    for inode in [7, 8] {
+        for _ in 0..20 {
+            let [name, _] = in_order(inode);
+            links.add(Named { source: stat(inode, 1, 99), ..name });
+        }
+    }
+    assert!(links.is_followed() && links.holds(&stat(7, 1, 99)) && !links.holds(&stat(8, 1, 99)));
 }

@@ -24,6 +24,7 @@ pub mod release;
 pub mod relocation;
 #[cfg(test)]
 mod relocation_tests;
+pub mod round;
 pub mod shared;
 pub mod shield;
 pub mod step;

@@ -6,8 +6,9 @@ use super::census::Census;
 use super::decide::{Decision, Knowledge, Rules, decide};
 use super::early::{Ahead, Early, PLANNED_MOST};
 use super::join::Joined;
-use super::links::{Links, Named, Waiting};
+use super::links::{Links, Named, Object, Waiting};
 use super::occupied::Occupied;
+use super::round::Round;
 use super::shared;
 use super::shield::Shields;
 use super::step::{Mode, Question, Step, Suspect};
@@ -45,6 +46,7 @@ pub struct Planner<'r> {
 impl<'r> Planner<'r> {
     /// An empty plan under `rules`.
     pub fn new(rules: &'r Rules, mode: Mode) -> Self {
+        let links = Links::new(mode.round.clone());
         Self {
             rules,
             mode,
@@ -57,7 +59,7 @@ impl<'r> Planner<'r> {
             shields: Shields::default(),
             trail: Trail::default(),
             folders: BTreeMap::new(),
-            links: Links::default(),
+            links,
             stays: HashSet::new(),
             occupied: Occupied::default(),
         }
@@ -115,6 +117,12 @@ impl<'r> Planner<'r> {
         if self.surveys {
             return Step::Settled;
         }
+        let inode = shared::inode_of(&joined, &self.rules.rights);
+        let is_for_later = inode.is_some_and(|inode| self.links.leaves_out(inode))
+            || (self.mode.round.is_of_names_only() && shared::is_plain(&joined));
+        if is_for_later {
+            return Step::Settled;
+        }
         match self.as_told(decide(&joined, None, self.rules), &joined.path) {
             Decision::Ask => {
                 // A folder's own task is what its answer is for.
@@ -168,7 +176,7 @@ impl<'r> Planner<'r> {
         self.surveys = true;
         self.plan = Plan::default();
         self.folders.clear();
-        self.links = Links::default();
+        self.links = Links::new(Round::default());
     }
 
     /// Whether a second look is to plan, and what may go ahead in it.
@@ -264,6 +272,11 @@ impl<'r> Planner<'r> {
     /// Notes problems that somebody else met.
     pub fn complain(&mut self, problems: Vec<Problem>) {
         self.plan.problems.extend(problems);
+    }
+
+    /// Where the inodes of the source begin whose names are left for another look.
+    pub fn names_until(&self) -> Option<Object> {
+        self.links.until()
     }
 
     /// What holds for the run.

@@ -28,6 +28,18 @@ pub fn operated(operation: &Operation, joined: &Joined, rights: &Rights) -> Opti
     (minds_names(&source, rights) && (source.links > 1 || mended)).then_some((source, replica))
 }
 
+/// Likewise of what was scanned.
+pub fn inode_of(joined: &Joined, rights: &Rights) -> Option<Object> {
+    scanned(joined).0.and_then(|source| inode_with_names(&source, rights))
+}
+
+/// Whether there is something in the source that is no folder and has but one name on both sides.
+pub fn is_plain(joined: &Joined) -> bool {
+    let (source, replica) = scanned(joined);
+    let single = |stat: Stat| stat.links <= 1;
+    source.is_some_and(|source| source.kind() != Kind::Folder && single(source)) && replica.is_none_or(single)
+}
+
 /// The inode of the source, if it has other names and the replica is to have them as such.
 pub fn inode_with_names(source: &Stat, rights: &Rights) -> Option<Object> {
     (source.links > 1 && minds_names(source, rights)).then(|| object(source))

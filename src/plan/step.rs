@@ -3,6 +3,8 @@
 use super::census::Census;
 use super::early::{Ahead, Early};
 use super::join::Joined;
+use super::links::Settled;
+use super::round::Round;
 use super::{FolderTask, Plan};
 use crate::model::{Change, EntryPath, Seen, Stat};
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub struct Mode {
     pub renames: bool,
     /// What may be brought over while the join goes on.
     pub ahead: Ahead,
+    /// Whose names are decided about.
+    pub round: Round,
 }
 
 /// A path whose contents must be known before it can be decided about.
@@ -83,4 +87,8 @@ pub struct Planned {
     pub census: Census,
     /// Rows that the manifest is to have; the replica needs no change for them.
     pub confirmed: Vec<Change>,
+    /// What was recalled on the way.
+    pub settled: Vec<Settled>,
+    /// The round that was, if others have to follow: then the plan is about the names of its inodes only.
+    pub rest: Option<Round>,
 }

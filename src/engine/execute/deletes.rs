@@ -24,7 +24,7 @@ pub(super) fn carry_out<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     (litter, deletes): (&[Operation], &[&Operation]),
     asides: &Asides,
-    names: &Names,
+    names: &Names<'_>,
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let all = || litter.iter().chain(deletes.iter().copied());
@@ -118,7 +118,7 @@ fn was_put_aside(litter: &EntryPath) -> bool {
 fn remove<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     near: &mut NearFolder<'_, R>,
-    names: &Names,
+    names: &Names<'_>,
     operation: &Operation,
     actual: &EntryPath,
     litter: bool,

@@ -86,12 +86,12 @@ pub fn execute<S: Store, R: Store>(
         settle(asides.note(outcomes), manifest, tally, monitor)
     })?;
     moves::finish(site, &late, &mut |dones| settle(dones, manifest, tally, monitor))?;
-    let mut links: Vec<Operation> =
-        plan.links.iter().filter(|operation| !failed.cover(&operation.path)).cloned().collect();
+    let mut links: Vec<&Operation> =
+        plan.links.iter().filter(|operation| !failed.cover(&operation.path)).collect();
     let mut unlinked = 0;
     // Where there was no room for first names, links wait for what the deletes make.
     if left.is_empty() {
-        unlinked = names.link(site, std::mem::take(&mut links), workers, &mut |outcomes| {
+        unlinked = names.link(site, &std::mem::take(&mut links), workers, &mut |outcomes| {
             settle(asides.note(outcomes), manifest, tally, monitor)
         })?;
     }
@@ -122,7 +122,7 @@ pub fn execute<S: Store, R: Store>(
         })?;
         left.extend(waiting);
         links.retain(|operation| !operation.displaces);
-        unlinked = names.link(site, std::mem::take(&mut links), workers, &mut |outcomes| {
+        unlinked = names.link(site, &std::mem::take(&mut links), workers, &mut |outcomes| {
             settle(asides.note(outcomes), manifest, tally, monitor)
         })?;
     }

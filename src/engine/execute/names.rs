@@ -20,30 +20,42 @@ pub(super) type FirstNames = HashMap<EntryPath, Record>;
 
 /// What is known, while a plan is carried out, of names that share their inode.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct Names<'p> {
     /// Paths whose inode has several names, on either side.
-    shared: HashSet<EntryPath>,
+    shared: HashSet<&'p EntryPath>,
     /// Their rows, true but for a ctime that moves with every name that comes or goes.
-    rows: BTreeMap<EntryPath, Record>,
+    rows: BTreeMap<&'p EntryPath, Row<'p>>,
     /// What this run made of an inode of the replica.
     made: HashMap<u64, Record>,
+}
+
+/// Where the row of a name is.
+#[derive(Debug)]
+enum Row<'p> {
+    /// In the plan.
+    Planned(&'p Record),
+    /// But for the path it is what this run made of an inode of the replica.
+    Made(u64),
 }
 
 /// After so many rounds what still waits for a first name is copied by itself.
 const ROUNDS: u32 = 3;
 
+/// Names that are linked together: their first names' rows are at hand.
+const LINKED: usize = 4096;
+
 /// Rows recorded in one transaction.
 const TOGETHER: usize = 1024;
 
-impl Names {
+impl<'p> Names<'p> {
     /// Those of `plan`.
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &'p Plan) -> Self {
         let several = |stat: Option<Stat>| stat.is_some_and(|stat| stat.links > 1);
         let share = |operation: &&Operation| several(operation.source) || several(operation.replica);
         let shared = plan.entries.iter().chain(&plan.links).filter(share);
         Self {
-            shared: shared.map(|operation| operation.path.clone()).collect(),
-            rows: plan.unsettled.iter().map(|row| (row.path.clone(), row.clone())).collect(),
+            shared: shared.map(|operation| &operation.path).collect(),
+            rows: plan.unsettled.iter().map(|row| (&row.path, Row::Planned(row))).collect(),
             made: HashMap::new(),
         }
     }
@@ -51,12 +63,20 @@ impl Names {
     /// Remembers what was made of shared inodes.
     pub(super) fn note(&mut self, outcomes: &[Outcome]) {
         for Outcome { done, .. } in outcomes {
-            if let (End::Made(Some(Change::Put(record))), true) =
-                (&done.end, self.shared.contains(&done.path))
+            if let (End::Made(Some(Change::Put(record))), Some(path)) =
+                (&done.end, self.shared.get(&done.path))
             {
                 self.made.insert(record.replica.inode, record.clone());
-                self.rows.insert(done.path.clone(), record.clone());
+                self.rows.insert(path, Row::Made(record.replica.inode));
             }
+        }
+    }
+
+    /// The row of a name that is there.
+    fn row(&self, path: &EntryPath) -> Option<Record> {
+        match self.rows.get(path)? {
+            Row::Planned(row) => Some(Record::clone(row)),
+            Row::Made(inode) => self.made.get(inode).map(|made| made.under(path)),
         }
     }
 
@@ -73,33 +93,55 @@ impl Names {
     pub(super) fn link<S: Store, R: Store>(
         &mut self,
         site: &Site<'_, S, R>,
-        links: Vec<Operation>,
+        links: &[&Operation],
         workers: &Workers,
         record: &mut dyn FnMut(Vec<Outcome>) -> Result<(), Error>,
     ) -> Result<usize, Error> {
-        let mut waiting = links;
+        let (mut left, mut orphans) = self.link_to_firsts(site, links, workers, record)?;
         for round in 0.. {
-            let is_stuck = || site.cancel.requested() || site.full.load(Ordering::Relaxed);
-            if waiting.is_empty() || is_stuck() {
+            if left > 0 || orphans.is_empty() || is_stuck(site) {
                 break;
             }
-            let first_of =
-                |operation: &Operation| operation.from.as_ref().and_then(|from| self.rows.get(from));
-            let firsts: FirstNames =
-                waiting.iter().filter_map(first_of).map(|row| (row.path.clone(), row.clone())).collect();
-            let (ready, orphans): (Vec<Operation>, Vec<Operation>) =
-                waiting.into_iter().partition(|link| first_of(link).is_some());
-            let ready: Vec<&Operation> = ready.iter().collect();
-            let mut left = self.bring(site, &ready, &firsts, workers, record)?;
             let (heirs, rest) = promote(orphans, round >= ROUNDS);
             let heirs: Vec<&Operation> = heirs.iter().collect();
-            left += self.bring(site, &heirs, &FirstNames::new(), workers, record)?;
+            left = self.bring(site, &heirs, &FirstNames::new(), workers, record)?;
             if left > 0 {
                 return Ok(left + rest.len());
             }
-            waiting = rest;
+            let rest: Vec<&Operation> = rest.iter().collect();
+            (left, orphans) = self.link_to_firsts(site, &rest, workers, record)?;
         }
-        Ok(waiting.len())
+        Ok(left + orphans.len())
+    }
+
+    /// Makes the links whose first names are there. Returns how many were left for lack of room, and the others.
+    fn link_to_firsts<S: Store, R: Store>(
+        &mut self,
+        site: &Site<'_, S, R>,
+        links: &[&Operation],
+        workers: &Workers,
+        record: &mut dyn FnMut(Vec<Outcome>) -> Result<(), Error>,
+    ) -> Result<(usize, Vec<Operation>), Error> {
+        let (mut left, mut orphans) = (0, Vec::new());
+        for piece in links.chunks(LINKED) {
+            if is_stuck(site) {
+                left += piece.len();
+                continue;
+            }
+            let mut firsts = FirstNames::new();
+            let mut ready = Vec::with_capacity(piece.len());
+            for link in piece {
+                match link.from.as_ref().and_then(|from| self.row(from)) {
+                    Some(first) => {
+                        firsts.insert(first.path.clone(), first);
+                        ready.push(*link);
+                    }
+                    None => orphans.push(Operation::clone(link)),
+                }
+            }
+            left += self.bring(site, &ready, &firsts, workers, record)?;
+        }
+        Ok((left, orphans))
     }
 
     fn bring<S: Store, R: Store>(
@@ -132,9 +174,15 @@ impl Names {
         let mut near = NearFolder::new(replica);
         let mut changes = Vec::new();
         for (path, row) in self.rows {
-            let row = match self.made.get(&row.replica.inode) {
-                Some(made) => Record { path, ..made.clone() },
-                None => row,
+            let inode = match row {
+                Row::Planned(row) => row.replica.inode,
+                Row::Made(inode) => inode,
+            };
+            let row = match (self.made.get(&inode), row) {
+                (Some(made), _) => made.under(path),
+                (None, Row::Planned(row)) => row.clone(),
+                // What was made stays known.
+                (None, Row::Made(_)) => continue,
             };
             match as_it_is(&mut near, row) {
                 Ok(row) => changes.push(Change::Put(row)),
@@ -186,6 +234,11 @@ fn as_it_is<R: Store>(near: &mut NearFolder<'_, R>, row: Record) -> Result<Recor
     let cause = "it is not what the other names of its file are; the next run puts it right";
     let now = now.filter(same).ok_or_else(|| Problem::replica(&row.path, "mend", cause))?;
     Ok(Record { replica: now, ..row })
+}
+
+/// Whether nothing more can be brought over.
+fn is_stuck<S: Store, R: Store>(site: &Site<'_, S, R>) -> bool {
+    site.cancel.requested() || site.full.load(Ordering::Relaxed)
 }
 
 /// Makes the first of each group of names a first name, to be brought over by itself, and the others

@@ -70,20 +70,22 @@ impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
         (self.books.confirm)(std::mem::take(&mut self.confirmed))?;
         self.settle_names()?;
         let inodes = self.planner.incomplete_inodes(self.means.max_delete);
-        let rows = if inodes.is_empty() { Vec::new() } else { (self.books.of_inodes)(&inodes)? };
+        if !inodes.is_empty() {
+            (self.books.of_inodes)(&inodes, &mut |name| self.planner.recall(name))?;
+        }
         let (rules, surveyed) = (self.planner.rules(), self.planner.surveyed());
-        let Planned { mut plan, census, confirmed } = self.planner.finish(&rows);
+        let Planned { mut plan, census, confirmed, settled, rest } = self.planner.finish();
         self.adopted += confirmed.len() as u64;
         (self.books.confirm)(confirmed)?;
         if let Some(ahead) = surveyed {
             let replica = self.means.comparison.map(|comparison| comparison.replica);
             let renamed = replica.map(|replica| self.asides.place(self.renamed, replica)).unwrap_or_default();
             let again = Some(Again { renamed, ahead });
-            return Ok(Scanned { plan, census, adopted: self.adopted, again });
+            return Ok(Scanned { plan, census, adopted: self.adopted, again, rest: None });
         }
-        if let Some(comparison) = self.means.comparison {
-            match_files(&mut plan, rules, comparison, &rows, self.window);
+        if let (Some(comparison), None) = (self.means.comparison, &rest) {
+            match_files(&mut plan, rules, comparison, &settled, self.window);
         }
-        Ok(Scanned { plan, census, adopted: self.adopted, again: None })
+        Ok(Scanned { plan, census, adopted: self.adopted, again: None, rest })
     }
 }

@@ -3,18 +3,22 @@
 use super::Planner;
 use crate::model::{Change, EntryPath};
 use crate::plan::gate::{MaxDelete, hold};
-use crate::plan::links::Settled;
+use crate::plan::links::{Links, Settled};
+use crate::plan::round::Round;
 use crate::plan::step::Planned;
 use crate::plan::{FolderTask, moved};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Planner<'_> {
-    /// Inodes of the source whose rows [`Planner::finish`] must be given: they have names, or may have,
+    /// Inodes of the source of whose rows [`Planner::recall`] must be told: they have names, or may have,
     /// that no difference brought here. Those of what is deleted only where it matters to `limit` how much of
     /// that is under other names already: all rows are looked through for them.
     pub fn incomplete_inodes(&self, limit: MaxDelete) -> HashSet<u64> {
         let mut inodes = self.links.incomplete();
+        if self.links.is_followed() {
+            return inodes;
+        }
         let (lost, unmatched) = moved::unmatched(&self.plan, &self.folders);
         if hold(lost, &self.census, limit).is_some() {
             inodes.extend(unmatched);
@@ -22,16 +26,21 @@ impl Planner<'_> {
         inodes
     }
 
-    /// The plan. `settled` are the further names of the inodes that [`Planner::incomplete_inodes`] names.
-    pub fn finish(mut self, settled: &[Settled]) -> Planned {
-        let incomplete = self.links.incomplete();
-        let is_name = |name: &&Settled| incomplete.contains(&name.source.fingerprint.inode);
-        let names = settled.iter().filter(is_name).cloned().collect();
-        let user = self.rules.rights.uid;
-        let resolution = std::mem::take(&mut self.links).resolve(names, user);
-        for (operation, folder) in resolution.operations {
-            self.add_operation(operation, folder);
+    /// One more name of the inodes that [`Planner::incomplete_inodes`] names.
+    pub fn recall(&mut self, name: Settled) {
+        self.links.recall(name);
+    }
+
+    /// The plan.
+    pub fn finish(mut self) -> Planned {
+        let (user, none) = (self.rules.rights.uid, Links::new(Round::default()));
+        let links = std::mem::replace(&mut self.links, none);
+        if links.is_followed() {
+            // The last round plans it again. Litter may be names of these inodes.
+            self.plan.entries = Vec::new();
         }
+        let (resolution, settled) =
+            links.resolve(user, &mut |operation, folder| self.add_operation(operation, folder));
         let mut plan = self.plan;
         plan.unsettled = resolution.unsettled;
         plan.links.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -59,8 +68,8 @@ impl Planner<'_> {
                 }
             })
             .collect();
-        plan.moved = moved::count(&plan, settled);
+        plan.moved = moved::count(&plan, &settled);
         let confirmed = resolution.confirmed.into_iter().map(Change::Put).collect();
-        Planned { plan, census: self.census, confirmed }
+        Planned { plan, census: self.census, confirmed, settled, rest: resolution.rest }
     }
 }
