@@ -133,7 +133,7 @@ pub struct Resolution {
     pub rest: Option<Round>,
 }
 
-/// Up to so many names of an inode, there is room for no more of them.
+/// Below so many names of an inode, room is made for one at a time.
 const FEW: usize = 4;
 
 /// The names that wait, while the join goes on.
@@ -159,6 +159,11 @@ impl Links {
         !self.round.covers(inode)
     }
 
+    /// Whether nothing but names is decided about.
+    pub fn is_of_names_only(&self) -> bool {
+        self.round.is_of_names_only()
+    }
+
     /// Whether another round has to follow.
     pub fn is_followed(&self) -> bool {
         self.round.is_followed()
@@ -169,8 +174,8 @@ impl Links {
         self.round.until()
     }
 
-    /// One more name, if its inode is not left out. Returns the rows of all names of its inode, once they are together and right as they are;
-    /// no other name can have a claim to the replica's inode then, for it has no others.
+    /// One more name, if its inode is not left out. Returns the rows of all names of its inode, once they are together
+    /// and right as they are; no other name can have a claim to the replica's inode then, for it has no others.
     pub fn add(&mut self, named: Named) -> Vec<Record> {
         let inode = object(&named.source);
         if self.leaves_out(inode) {

@@ -45,8 +45,8 @@ pub struct Planner<'r> {
 
 impl<'r> Planner<'r> {
     /// An empty plan under `rules`.
-    pub fn new(rules: &'r Rules, mode: Mode) -> Self {
-        let links = Links::new(mode.round.clone());
+    pub fn new(rules: &'r Rules, mut mode: Mode) -> Self {
+        let links = Links::new(std::mem::take(&mut mode.round));
         Self {
             rules,
             mode,
@@ -119,7 +119,7 @@ impl<'r> Planner<'r> {
         }
         let inode = shared::inode_of(&joined, &self.rules.rights);
         let is_for_later = inode.is_some_and(|inode| self.links.leaves_out(inode))
-            || (self.mode.round.is_of_names_only() && shared::is_plain(&joined));
+            || (self.links.is_of_names_only() && shared::is_plain(&joined));
         if is_for_later {
             return Step::Settled;
         }

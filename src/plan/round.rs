@@ -94,7 +94,7 @@ impl Round {
     }
 
     /// Whether nothing but names is decided about.
-    pub fn is_of_names_only(&self) -> bool {
+    pub(super) fn is_of_names_only(&self) -> bool {
         self.names_only
     }
 
