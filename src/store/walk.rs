@@ -64,8 +64,11 @@ impl Walk<'_, '_> {
             let helper = Builder::new().name("look-ahead".to_owned());
             match helper.spawn_scoped(self.scope, move || ahead.help(terms)) {
                 Ok(_) => self.helpers += 1,
-                // Those that there are must do.
-                Err(_) => self.most = self.helpers,
+                // Those that there are must do. A later one that could be started would be one too many.
+                Err(_) => {
+                    self.most = self.helpers;
+                    break;
+                }
             }
         }
     }
