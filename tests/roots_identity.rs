@@ -113,6 +113,7 @@ fn a_replica_that_is_not_mounted_does_not_fill_the_disk_below() {
         let Some(disk) = tmpfs(&point) else { return };
         mkdir(mirror.replica.parent().unwrap());
         write(mirror.in_source("file"), "content");
+        settle();
         mirror.sync();
         disk.unmount();
         // An earlier run, or somebody, left the folder below the mount point.
@@ -186,6 +187,7 @@ fn mount_points_with_blanks_and_newlines_are_known_again() {
     mirror.source = mirror.path("a b\n\\040c");
     let Some(disk) = tmpfs(&mirror.source) else { return };
     write(mirror.in_source("file"), "content");
+    settle();
     mirror.sync();
     mirror.assert_idle();
     assert_eq!(recorded(&mirror)[0].0, text(&mirror.source));

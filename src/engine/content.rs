@@ -4,6 +4,7 @@
 pub use super::arena::Arena;
 use super::holes::{Equality, compare_sparse, is_sparse};
 use super::identity::open_scanned;
+use super::mended::{Answer, Mended, Mender};
 pub use super::near::NearFolder;
 use super::pairs::{Compared, Pair, answer_abreast};
 use crate::cancel::Cancel;
@@ -12,11 +13,13 @@ use crate::hash::{Stream, digest_many};
 use crate::model::{Attributes, Difference, Digest, EntryPath, Kind, Problem, Stat, Timestamp};
 use crate::plan::decide::Knowledge;
 use crate::plan::desired::Rights;
+use crate::plan::join::Joined;
 use crate::plan::step::Question;
 use crate::store::{Fault, Folder, Store, attributes_of};
 use crate::transfer::Interruption;
 use std::fs::File;
 use std::ops::Range;
+use std::time::Instant;
 
 /// How often a file that changes while it is read is read again.
 pub const TRIES: u32 = 4;
@@ -61,6 +64,16 @@ pub struct Pending {
     replica: Stat,
     attributes: Difference,
     began: Timestamp,
+    /// The replica's file was mended in the same go.
+    mended: Option<Box<Mended>>,
+}
+
+/// Where small files are compared as a whole: their contents go into the arena, and what is little is mended at once.
+pub struct Bench<'a, S: Store, R: Store> {
+    /// Room for contents.
+    pub arena: &'a mut Arena,
+    /// `None`: nothing is mended.
+    pub mender: Option<Mender<'a, S, R>>,
 }
 
 /// What looking at both sides came to.
@@ -74,18 +87,27 @@ pub enum Finding {
 }
 
 impl<S: Store, R: Store> Comparison<'_, S, R> {
-    /// Answers a batch of questions, in their order.
-    pub fn answer(&self, questions: &[Question]) -> Vec<Knowledge> {
-        Arena::with(self.chunk_bytes, |arena| self.answer_in(questions, arena))
+    /// Answers a batch of questions, in their order. Files that only need to be mended are, if there is a `mender`.
+    pub fn answer(&self, questions: &[Question], mender: Option<Mender<'_, S, R>>) -> Vec<Answer> {
+        let started = Instant::now();
+        let mut answers =
+            Arena::with(self.chunk_bytes, |arena| self.answer_at(questions, &mut Bench { arena, mender }));
+        let share = started.elapsed() / u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
+        for answer in &mut answers {
+            if let Answer::Mended(done) = answer {
+                done.took = share;
+            }
+        }
+        answers
     }
 
-    fn answer_in(&self, questions: &[Question], arena: &mut Arena) -> Vec<Knowledge> {
+    fn answer_at(&self, questions: &[Question], bench: &mut Bench<'_, S, R>) -> Vec<Answer> {
         let mut source = NearFolder::new(self.source);
         let mut replica = NearFolder::new(self.replica);
         let mut pending: Vec<(usize, Pending)> = Vec::new();
         let mut large = Vec::new();
         // What is pending or large is answered further below.
-        let mut answers: Vec<Knowledge> = vec![Knowledge::Vanished; questions.len()];
+        let mut answers: Vec<Answer> = vec![Answer::Known(Knowledge::Vanished); questions.len()];
         for (index, question) in questions.iter().enumerate() {
             if self.cancel.requested() {
                 break;
@@ -94,25 +116,26 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                 large.push(index);
                 continue;
             }
-            match self.examine(question, &mut source, &mut replica, Some(arena)) {
-                Finding::Known(knowledge) => answers[index] = knowledge,
+            match self.examine(question, &mut source, &mut replica, Some(bench)) {
+                Finding::Known(knowledge) => answers[index] = Answer::Known(knowledge),
                 Finding::Pending(found) => pending.push((index, found)),
                 // It has grown since it was scanned.
                 Finding::Pair(_) => large.push(index),
             }
         }
-        hash(&pending, arena, |index, knowledge| answers[index] = knowledge);
-        answer_abreast(self, questions, large, &mut |index, knowledge| answers[index] = knowledge);
+        hash(pending, bench.arena, |index, answer| answers[index] = answer);
+        let mut known = |index: usize, knowledge| answers[index] = Answer::Known(knowledge);
+        answer_abreast(self, questions, large, &mut known);
         answers
     }
 
-    /// Looks at both sides of one path; small contents go into the arena, if there is one.
+    /// Looks at both sides of one path; small contents go to the bench, if there is one.
     pub(super) fn examine(
         &self,
         question: &Question,
         source: &mut NearFolder<'_, S>,
         replica: &mut NearFolder<'_, R>,
-        mut arena: Option<&mut Arena>,
+        mut bench: Option<&mut Bench<'_, S, R>>,
     ) -> Finding {
         let path = question.path();
         let Some((scanned, _)) = question.stats() else { return Finding::Known(Knowledge::Vanished) };
@@ -134,7 +157,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             return Finding::Known(self.compare_specials(path, &*ours, &*theirs));
         }
         for _ in 0..TRIES {
-            match self.compare_files(question, scanned, &*ours, &*theirs, arena.as_deref_mut()) {
+            match self.compare_files(question, scanned, &*ours, &*theirs, bench.as_deref_mut()) {
                 Ok(Some(finding)) => return finding,
                 Ok(None) => {}
                 Err(knowledge) => return Finding::Known(knowledge),
@@ -202,7 +225,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         scanned: &Stat,
         ours: &S::Folder,
         theirs: &R::Folder,
-        arena: Option<&mut Arena>,
+        bench: Option<&mut Bench<'_, S, R>>,
     ) -> Result<Option<Finding>, Knowledge> {
         let path = question.path();
         let at_source = |fault: Fault| source_fault(path, &fault);
@@ -215,21 +238,22 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             return Ok(Some(Finding::Known(Knowledge::Different)));
         }
         let pair = Pair { source_file, replica_file, source, replica, began };
-        self.compare_pair(path, pair, arena)
+        self.compare_pair(&question.joined, pair, bench)
     }
 
     /// The same of two files of one size that are open.
     pub(super) fn compare_pair(
         &self,
-        path: &EntryPath,
+        joined: &Joined,
         pair: Pair,
-        arena: Option<&mut Arena>,
+        bench: Option<&mut Bench<'_, S, R>>,
     ) -> Result<Option<Finding>, Knowledge> {
+        let path = &joined.path;
         let (source, size) = (pair.source, pair.source.fingerprint.size);
         let at_source = |fault: Fault| source_fault(path, &fault);
         let sparse = is_sparse(&pair.source_file, &source);
-        if let Some(arena) = arena.filter(|_| size <= SMALL && !sparse) {
-            return self.compare_whole(path, &pair, arena);
+        if let Some(bench) = bench.filter(|_| size <= SMALL && !sparse) {
+            return self.compare_whole(joined, &pair, bench);
         }
         if !sparse {
             return Ok(Some(Finding::Pair(Box::new(pair))));
@@ -249,10 +273,11 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
     /// Reads both files whole and compares them in memory.
     fn compare_whole(
         &self,
-        path: &EntryPath,
+        joined: &Joined,
         pair: &Pair,
-        arena: &mut Arena,
+        bench: &mut Bench<'_, S, R>,
     ) -> Result<Option<Finding>, Knowledge> {
+        let (path, arena) = (&joined.path, &mut *bench.arena);
         let size = pair.source.fingerprint.size;
         let failed = |error| source_fault(path, &Fault { action: "read", error });
         let Some(content) = arena.read(&pair.source_file, size).map_err(failed)? else { return Ok(None) };
@@ -270,7 +295,8 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         // what was read, so that the next run sees whatever changed since.
         let attributes = self.compare_attributes(path, pair)?;
         let Pair { source, replica, began, .. } = *pair;
-        let pending = Pending { content, source, replica, attributes, began };
+        let mended = bench.mender.and_then(|mender| mender.mend(joined, pair, attributes)).map(Box::new);
+        let pending = Pending { content, source, replica, attributes, began, mended };
         Ok(Some(Finding::Pending(pending)))
     }
 
@@ -307,11 +333,14 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
 }
 
 /// Hashes contents in memory side by side: then all is known of those that they are the same of.
-pub(super) fn hash(pending: &[(usize, Pending)], arena: &Arena, mut tell: impl FnMut(usize, Knowledge)) {
+pub(super) fn hash(pending: Vec<(usize, Pending)>, arena: &Arena, mut tell: impl FnMut(usize, Answer)) {
     let contents: Vec<&[u8]> = pending.iter().map(|(_, found)| arena.get(&found.content)).collect();
-    for ((index, found), digest) in pending.iter().zip(digest_many(&contents)) {
-        let Pending { source, replica, attributes, began, .. } = *found;
-        tell(*index, Knowledge::Same { source, replica, digest: Some(digest), attributes, began });
+    let digests = digest_many(&contents);
+    for ((index, found), digest) in pending.into_iter().zip(digests) {
+        let Pending { source, replica, attributes, began, mended, .. } = found;
+        let same = || Knowledge::Same { source, replica, digest: Some(digest), attributes, began };
+        let answer = mended.map_or_else(|| Answer::Known(same()), |mended| mended.done(digest, began));
+        tell(index, answer);
     }
 }
 

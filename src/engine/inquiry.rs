@@ -10,6 +10,7 @@ use super::execute::Site;
 use super::execute::early::{Brought, EarlyBatch, Pioneer, finish};
 use super::in_order::{InOrder, Turn};
 use super::listed::Looked;
+use super::mended::{Answer, Mender};
 use super::renames::{Asides, Renamed};
 use super::workers::Window;
 use crate::error::Error;
@@ -31,7 +32,7 @@ use crate::store::local::LocalStore;
 /// What comes back from the workers.
 pub enum Reply {
     /// A batch of questions with their answers.
-    Answers(Vec<Question>, Vec<Knowledge>),
+    Answers(Vec<Question>, Vec<Answer>),
     /// What the walks only listed was looked at.
     Looked(Turn, Vec<Looked>),
     /// What came of new entries.
@@ -52,6 +53,7 @@ const LEAST_TOGETHER: usize = 8;
 const CONFIRMED_TOGETHER: usize = 1024;
 
 type LocalComparison<'e> = Comparison<'e, LocalStore, LocalStore>;
+type LocalMender<'e> = Mender<'e, LocalStore, LocalStore>;
 
 /// What a scan came to.
 #[derive(Debug)]
@@ -95,6 +97,8 @@ pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
     questions: Vec<Question>,
     bytes: u64,
     large: Deck<Question>,
+    /// Files may be mended as they are compared.
+    mends: bool,
     pioneer: Option<Pioneer<'scope, LocalStore, LocalStore>>,
     confirmed: Vec<Change>,
     adopted: u64,
@@ -126,6 +130,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             questions: Vec::new(),
             bytes: 0,
             large: Deck::new(workers, Most::ANY),
+            mends: false,
             pioneer,
             confirmed: Vec::new(),
             adopted: 0,
@@ -285,11 +290,22 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     fn submit(&mut self, questions: Vec<Question>) -> Result<(), Error> {
         let (Some(comparison), false) = (self.means.comparison, questions.is_empty()) else { return Ok(()) };
         self.make_room()?;
+        let mender = self.mender()?;
         self.window.submit(move || {
-            let answers = comparison.answer(&questions);
+            let answers = comparison.answer(&questions, mender);
             Reply::Answers(questions, answers)
         });
         Ok(())
+    }
+
+    /// What mends files that need little. Before the first, the roots are looked at once more.
+    fn mender(&mut self) -> Result<Option<LocalMender<'scope>>, Error> {
+        let Some((site, _)) = self.means.site else { return Ok(None) };
+        if !self.mends {
+            site.anchors.recheck()?;
+            self.mends = true;
+        }
+        Ok(Some(Mender { site, rules: self.planner.rules() }))
     }
 
     fn go_ahead(&mut self, batch: EarlyBatch) -> Result<(), Error> {
@@ -319,11 +335,17 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     fn hear(&mut self, reply: Reply) -> Result<(), Error> {
         match reply {
             Reply::Answers(questions, answers) => {
-                for (question, knowledge) in questions.into_iter().zip(answers) {
-                    let step = self.planner.learn(question, &knowledge);
-                    self.take(step)?;
+                let mut dones = Vec::new();
+                for (question, answer) in questions.into_iter().zip(answers) {
+                    match answer {
+                        Answer::Known(knowledge) => {
+                            let step = self.planner.learn(question, &knowledge);
+                            self.take(step)?;
+                        }
+                        Answer::Mended(done) => dones.push(*done),
+                    }
                 }
-                Ok(())
+                if dones.is_empty() { Ok(()) } else { (self.books.settle)(dones) }
             }
             // Whoever hears of it may be in the middle of what comes before it.
             Reply::Looked(turn, looked) => {

@@ -1,6 +1,6 @@
 //! Files that a walk only listed: looked at and opened in one go by whoever reads them.
 
-use super::content::{Arena, BYTES_TOGETHER, Comparison, Finding, Pending, SMALL, hash};
+use super::content::{Arena, BYTES_TOGETHER, Bench, Comparison, Finding, Pending, SMALL, hash};
 use super::near::NearFolder;
 use super::pairs::Pair;
 use crate::clock;
@@ -72,12 +72,12 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                     Some(Finding::Pair(_)) | None => {}
                 }
                 if arena.held() >= BYTES_TOGETHER {
-                    hash(&pending, arena, |index, knowledge| known[index] = Some(knowledge));
-                    pending.clear();
+                    let full = std::mem::take(&mut pending);
+                    hash(full, arena, |index, answer| known[index] = answer.known());
                     arena.clear();
                 }
             }
-            hash(&pending, arena, |index, knowledge| known[index] = Some(knowledge));
+            hash(pending, arena, |index, answer| known[index] = answer.known());
             known
         });
         batch.into_iter().zip(known).collect()
@@ -108,6 +108,8 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             began: ours.began,
         };
         // A source that does not stand still is asked about again.
-        self.compare_pair(&joined.path, pair, Some(arena)).unwrap_or_else(|known| Some(Finding::Known(known)))
+        // Whether this is to be mended is for the planner to say, which has not seen it yet.
+        let mut bench = Bench { arena, mender: None };
+        self.compare_pair(joined, pair, Some(&mut bench)).unwrap_or_else(|known| Some(Finding::Known(known)))
     }
 }

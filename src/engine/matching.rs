@@ -3,10 +3,11 @@
 
 use super::content::Comparison;
 use super::inquiry::Reply;
+use super::mended::Answer;
 use super::naming::digests;
 use super::workers::Window;
 use crate::model::Digest;
-use crate::plan::decide::{Knowledge, Rules};
+use crate::plan::decide::Rules;
 use crate::plan::links::Settled;
 use crate::plan::pairing::{Pair, Pairing, Unnamed};
 use crate::plan::step::Question;
@@ -53,15 +54,15 @@ fn compare<'scope>(
         questions.push((pair.source.fingerprint.size, pair.question()));
         open.insert(pair.to.clone(), pair);
     }
-    let mut learn = |questions: Vec<Question>, answers: Vec<Knowledge>| {
-        for (question, knowledge) in questions.iter().zip(answers) {
-            if let Some(pair) = open.remove(question.path()) {
+    let mut learn = |questions: Vec<Question>, answers: Vec<Answer>| {
+        for (question, answer) in questions.iter().zip(answers) {
+            if let Some((pair, knowledge)) = open.remove(question.path()).zip(answer.known()) {
                 pairing.learn(pair, &knowledge);
             }
         }
     };
     let answer = |batch: Vec<Question>| {
-        let answers = comparison.answer(&batch);
+        let answers = comparison.answer(&batch, None);
         Reply::Answers(batch, answers)
     };
     hand_out(questions, window, answer, |reply| {

@@ -32,6 +32,7 @@ mod in_order;
 mod inquiry;
 mod listed;
 mod matching;
+mod mended;
 pub mod metrics;
 mod naming;
 mod near;

@@ -231,7 +231,8 @@ impl<'e> Pass<'e> {
             if again.renamed.is_empty() { HashMap::new() } else { self.relocate(&again.renamed, report)? };
         // They have followed the folders that they lie in.
         self.trees.source.recall_mounts(self.manifest.source_mounts()?);
-        let site = self.site();
+        // What the first look mended may have lost something.
+        let site = Site { owner_lost: site.owner_lost, time_lost: site.time_lost, ..self.site() };
         let whose = (again.ahead.clone(), Round::first());
         let scanned = self.look(&site, (Look::AtAll, false), whose, readied, report)?;
         self.in_rounds(scanned, site, again.ahead, report)

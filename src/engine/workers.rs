@@ -22,6 +22,9 @@ pub struct Workers {
 /// So many batches a worker may be out: one in hand and one waiting.
 const BATCHES_PER_WORKER: usize = 2;
 
+/// And so many more in all: nobody is to be idle while whoever leads writes a transaction to the manifest.
+const SPARE_BATCHES: usize = 8;
+
 impl Workers {
     /// As many as a job is to have, which read no faster than it may until `cancel` is requested.
     pub fn of(settings: &Settings, cancel: &Cancel) -> Result<Self, Error> {
@@ -61,10 +64,11 @@ impl Workers {
         &self,
         body: impl FnOnce(&mut Window<'_, 'scope, R>) -> T,
     ) -> T {
-        let limit = self.pool.current_num_threads() * BATCHES_PER_WORKER;
+        let workers = self.pool.current_num_threads();
+        let limit = workers * BATCHES_PER_WORKER + SPARE_BATCHES;
         self.pool.in_place_scope(|scope| {
             let (sender, receiver) = unbounded();
-            body(&mut Window { scope, sender, receiver, out: 0, limit })
+            body(&mut Window { scope, sender, receiver, out: 0, workers, limit })
         })
     }
 }
@@ -75,6 +79,7 @@ pub struct Window<'w, 'scope, R> {
     sender: Sender<thread::Result<R>>,
     receiver: Receiver<thread::Result<R>>,
     out: usize,
+    workers: usize,
     limit: usize,
 }
 
@@ -86,7 +91,7 @@ impl<'scope, R: Send + 'scope> Window<'_, 'scope, R> {
 
     /// How many there are to work.
     pub fn workers(&self) -> usize {
-        self.limit / BATCHES_PER_WORKER
+        self.workers
     }
 
     /// Hands out a piece of work.

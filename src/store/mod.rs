@@ -222,6 +222,17 @@ pub fn stat_of(file: &File) -> io::Result<Stat> {
     Ok(stat::convert(&rustix::fs::fstat(file)?))
 }
 
+/// Sets the metadata of a file that is open, for reading at least, and has the figures `now`; returns what is so then.
+pub fn mend_open(
+    file: &File,
+    now: &Stat,
+    desired: &Desired,
+    attributes: &Attributes,
+) -> Result<(Stat, Applied), Fault> {
+    let applied = metadata::apply(attributes::Object::Open(file.as_fd()), Some(*now), desired, attributes)?;
+    Ok((stat_of(file).during("look at")?, applied))
+}
+
 /// The attributes of an open file.
 pub fn attributes_of(file: &File, scope: Scope) -> Result<Attributes, Fault> {
     attributes::read(attributes::Object::Open(file.as_fd()), scope)

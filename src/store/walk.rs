@@ -21,9 +21,7 @@ pub struct Walk<'scope, 'env> {
     ahead: &'env Ahead<'env>,
     terms: Terms<'env>,
     scanner: Scanner<'env>,
-    /// Helpers that were started, and that may be.
-    helpers: usize,
-    most: usize,
+    helpers: Helpers,
     entries: std::vec::IntoIter<Entry>,
 }
 
@@ -36,8 +34,7 @@ pub(super) fn walk<T>(terms: &Terms<'_>, threads: usize, body: impl FnOnce(&mut 
             ahead: &ahead,
             terms: terms.clone(),
             scanner: Scanner::new(terms.clone()),
-            helpers: 0,
-            most: threads.saturating_sub(1),
+            helpers: Helpers { started: 0, spare: threads.saturating_sub(1) },
             entries: Vec::new().into_iter(),
         };
         body(&mut walk)
@@ -48,6 +45,32 @@ pub(super) fn walk<T>(terms: &Terms<'_>, threads: usize, body: impl FnOnce(&mut 
     result
 }
 
+/// The threads beside the one that takes the entries.
+struct Helpers {
+    started: usize,
+    /// How many more may be started.
+    spare: usize,
+}
+
+impl Helpers {
+    /// Starts as many as are wanted and may be. Once the system refuses one, those that there are must do.
+    fn start(&mut self, wanted: usize, mut spawn: impl FnMut() -> bool) {
+        for _ in 0..wanted.min(self.spare) {
+            if !spawn() {
+                self.spare = 0;
+                return;
+            }
+            self.started += 1;
+            self.spare -= 1;
+        }
+    }
+
+    /// Whether there is none and none will be.
+    fn are_none(&self) -> bool {
+        self.started + self.spare == 0
+    }
+}
+
 impl Walk<'_, '_> {
     /// Once it has ended: why that was too early, if it was. What it did not come to is not known then.
     pub fn failure(&self) -> Option<io::Error> {
@@ -56,21 +79,15 @@ impl Walk<'_, '_> {
 
     /// Starts more helpers if there is work for them.
     fn enlist(&mut self) {
-        if self.helpers == self.most {
+        if self.helpers.spare == 0 {
             return;
         }
-        for _ in 0..self.ahead.wanted_helpers().min(self.most - self.helpers) {
-            let (ahead, terms) = (self.ahead, self.terms.clone());
+        let (scope, ahead) = (self.scope, self.ahead);
+        self.helpers.start(ahead.wanted_helpers(), || {
+            let terms = self.terms.clone();
             let helper = Builder::new().name("look-ahead".to_owned());
-            match helper.spawn_scoped(self.scope, move || ahead.help(terms)) {
-                Ok(_) => self.helpers += 1,
-                // Those that there are must do. A later one that could be started would be one too many.
-                Err(_) => {
-                    self.most = self.helpers;
-                    break;
-                }
-            }
-        }
+            helper.spawn_scoped(scope, move || ahead.help(terms)).is_ok()
+        });
     }
 }
 
@@ -82,7 +99,7 @@ impl Iterator for Walk<'_, '_> {
             if let Some(entry) = self.entries.next() {
                 return Some(entry);
             }
-            match self.ahead.next(self.most == 0) {
+            match self.ahead.next(self.helpers.are_none()) {
                 Next::Entries(entries) => self.entries = entries.into_iter(),
                 Next::Work(key, task, pace) => {
                     let outcome = self.scanner.run(task, pace);

@@ -370,3 +370,29 @@ fn what_is_left_of_a_folder_that_another_took_the_place_of_is_not_taken_for_gone
     assert!(entries.is_sorted_by(|a, b| a.path < b.path));
     assert!(!entries.iter().any(|entry| entry.path == EntryPath::from("moved/")));
 }
+
+#[test]
+fn a_thread_that_the_system_refuses_is_the_last_that_is_asked_for() {
+    for (most, wanted, refused, started) in [
+        (3, usize::MAX, 9, 3),
+        (3, 1, 9, 1),
+        (3, usize::MAX, 0, 0),
+        // The one after it could be had again.
+        (7, usize::MAX, 5, 5),
+        (0, 1, 9, 0),
+    ] {
+        let mut helpers = Helpers { started: 0, spare: most };
+        let mut asked = 0;
+        let mut spawn = || {
+            asked += 1;
+            asked - 1 != refused
+        };
+        helpers.start(wanted, &mut spawn);
+        assert_eq!(helpers.started, started);
+        assert_eq!(helpers.are_none(), most == 0 || refused == 0, "{most} {refused}");
+        let then = helpers.started + helpers.spare;
+        helpers.start(usize::MAX, &mut spawn);
+        assert_eq!((helpers.started, helpers.spare), (then, 0), "{most} {refused}");
+        assert_eq!(asked, then + usize::from(refused < most), "{most} {refused}");
+    }
+}

@@ -121,7 +121,7 @@ impl<S: Store, R: Store> Site<'_, S, R> {
 
     /// Remembers, for one warning a run each, that the replica could not hold a time, or that set-id
     /// bits were left out.
-    pub(super) fn note_losses(&self, source: &Stat, replica: &Stat) {
+    pub(in crate::engine) fn note_losses(&self, source: &Stat, replica: &Stat) {
         let kept = self.rights.preserve;
         let set_id = (source.fingerprint.mode ^ replica.fingerprint.mode) & SET_ID;
         if kept.owner && kept.permissions && source.kind() != Kind::Symlink && set_id != 0 {
@@ -133,7 +133,7 @@ impl<S: Store, R: Store> Site<'_, S, R> {
     }
 
     /// Remembers, for one message a run each, that an owner or attributes could not be kept.
-    pub(super) fn note_applied(&self, path: &EntryPath, applied: Applied) {
+    pub(in crate::engine) fn note_applied(&self, path: &EntryPath, applied: Applied) {
         if applied.owner_lost {
             self.owner_lost.store(true, Ordering::Relaxed);
         }

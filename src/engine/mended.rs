@@ -1,0 +1,101 @@
+//! Files that hold what they should and only need other permissions or times: mended through the very handle that they
+//! were compared by, while the join goes on.
+
+use super::execute::Site;
+use super::pairs::Pair;
+use crate::model::operation::End;
+use crate::model::record::is_racy;
+use crate::model::{Attributes, Change, Difference, Digest, Done, Record, Seen, Timestamp, Verb};
+use crate::plan::decide::{Decision, Knowledge, Rules, decide};
+use crate::plan::join::Joined;
+use crate::plan::shared;
+use crate::store::{Store, mend_open};
+use std::time::Duration;
+
+/// Where files may be mended as they are compared, and what holds there. A dry run has none.
+pub struct Mender<'s, S: Store, R: Store> {
+    /// The place, whose roots were looked at once more.
+    pub site: &'s Site<'s, S, R>,
+    /// What holds for the run.
+    pub rules: &'s Rules,
+}
+
+impl<S: Store, R: Store> Clone for Mender<'_, S, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Store, R: Store> Copy for Mender<'_, S, R> {}
+
+/// A file that was mended: its row, but for the digest.
+pub struct Mended(Record);
+
+/// What comes of a question.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
+pub enum Answer {
+    /// What is known now.
+    Known(Knowledge),
+    /// All that was to be done is done.
+    Mended(Box<Done>),
+}
+
+impl Answer {
+    /// What is known, if nothing was done.
+    pub fn known(self) -> Option<Knowledge> {
+        match self {
+            Answer::Known(knowledge) => Some(knowledge),
+            Answer::Mended(_) => None,
+        }
+    }
+}
+
+impl<S: Store, R: Store> Mender<'_, S, R> {
+    /// Mends the replica's file of a pair that holds the same on both sides, where this is all that the plan would do.
+    ///
+    /// No gate keeps that back, nothing is lost by it, and whoever dies here has the next run compare the two again.
+    /// Names of one inode are left to the plan, and so is what needs an owner or attributes, or is not what was scanned
+    /// (something may be mounted on its name by now). What fails is, too: the plan's own attempt tells why.
+    ///
+    /// RACE: the file may have lost its name to another one since it was opened. Worst outcome: a file that the replica
+    /// does not have any more is mended, and the row says so of an inode that the next run does not find there.
+    pub fn mend(&self, joined: &Joined, pair: &Pair, attributes: Difference) -> Option<Mended> {
+        let Pair { source, replica, began, .. } = *pair;
+        let same = Knowledge::Same { source, replica, digest: None, attributes, began };
+        let Decision::Operate(operation) = decide(joined, Some(&same), self.rules) else { return None };
+        let rights = &self.rules.rights;
+        let is_little = operation.verb == Verb::Metadata
+            && !operation.attributes
+            && shared::operated(&operation, joined, rights).is_none();
+        let as_scanned =
+            matches!(&joined.replica, Some(Seen::Present(scanned)) if scanned.is_same_object(&replica));
+        if !is_little || !as_scanned || self.site.cancel.requested() {
+            return None;
+        }
+        let (desired, none) = (rights.desired(&source), Attributes::default());
+        let (replica, applied) = mend_open(&pair.replica_file, &replica, &desired, &none).ok()?;
+        self.site.note_applied(&joined.path, applied);
+        self.site.note_losses(&source, &replica);
+        let racy = is_racy(source.fingerprint.ctime, began, self.site.tick_nanos, None);
+        Some(Mended(Record::new(joined.path.clone(), &source, &replica, None, racy)))
+    }
+}
+
+impl Mended {
+    /// What is true now that its content is known, which was read from `began` on.
+    pub fn done(self, digest: Digest, began: Timestamp) -> Answer {
+        let Mended(mut row) = self;
+        (row.digest, row.hashed) = (Some(digest), Some(began));
+        Answer::Mended(Box::new(Done {
+            path: row.path.clone(),
+            verb: Verb::Metadata,
+            from: None,
+            end: End::Made(Some(Change::Put(row))),
+            bytes: 0,
+            digest: Some(digest),
+            took: Duration::ZERO,
+            silent: false,
+        }))
+    }
+}
