@@ -6,6 +6,7 @@ use super::durable::Durable;
 use super::names::Names;
 use crate::config::file::Durability;
 use crate::engine::content::NearFolder;
+use crate::engine::workers::Workers;
 use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Problem, Verb};
@@ -19,23 +20,60 @@ use std::time::Instant;
 /// writes every page it touches.
 const TOGETHER: usize = 1024;
 
-/// Carries out the plan's deletes and removes litter.
+/// What is to be removed, and whether it is litter.
+type Removal<'o> = (&'o Operation, bool);
+
+/// What came of removals that are recorded together.
+struct Removed {
+    dones: Vec<Done>,
+    /// The disk did not take them: no rows are forgotten any more.
+    refused: bool,
+    /// Nothing more is to be removed.
+    stop: bool,
+}
+
+/// Carries out the plan's deletes and removes litter, on one worker and in their order; meanwhile what went before is
+/// recorded.
 pub(super) fn carry_out<S: Store, R: Store>(
     site: &Site<'_, S, R>,
+    workers: &Workers,
     (litter, deletes): (&[Operation], &[&Operation]),
-    asides: &Asides,
-    names: &Names<'_>,
+    (asides, names): (&Asides, &Names<'_>),
     record: &mut dyn FnMut(Vec<Done>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let all = || litter.iter().chain(deletes.iter().copied());
-    open_up(site, all(), asides);
-    let mut near = NearFolder::new(site.replica);
-    let mut dones = Vec::new();
-    let mut durable = Durable::new(site.replica, site.durability != Durability::None);
+    open_up(site, litter.iter().chain(deletes.iter().copied()), asides);
     let litter = litter.iter().rev().map(|operation| (operation, true));
     let deletes = deletes.iter().rev().map(|operation| (*operation, false));
-    for (operation, silent) in litter.chain(deletes) {
-        if site.cancel.requested() {
+    let all: Vec<Removal<'_>> = litter.chain(deletes).collect();
+    let mut pieces = all.chunks(TOGETHER);
+    workers.within(|window| {
+        if let Some(piece) = pieces.next() {
+            window.submit(move || remove_all(site, (asides, names), piece, false));
+        }
+        while let Some(Removed { dones, refused, stop }) = window.next() {
+            if let Some(piece) = pieces.next().filter(|_| !stop) {
+                window.submit(move || remove_all(site, (asides, names), piece, refused));
+            }
+            record(dones)?;
+        }
+        Ok(())
+    })
+}
+
+/// Removes what is recorded together; `refused`: the disk did not take earlier ones.
+fn remove_all<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    (asides, names): (&Asides, &Names<'_>),
+    removals: &[Removal<'_>],
+    refused: bool,
+) -> Removed {
+    let mut near = NearFolder::new(site.replica);
+    let mut dones = Vec::with_capacity(removals.len());
+    let mut durable = Durable::new(site.replica, site.durability != Durability::None).after(refused);
+    let mut stop = false;
+    for &(operation, silent) in removals {
+        stop |= site.cancel.requested();
+        if stop {
             break;
         }
         let started = Instant::now();
@@ -48,9 +86,12 @@ pub(super) fn carry_out<S: Store, R: Store>(
             Whereabouts::Aside(actual) => remove(site, &mut near, names, operation, &actual, silent),
         };
         // A file system that takes no writes any more takes none of the other deletes either.
-        let (end, stuck) = match end {
-            End::Full(problem) => (End::Failed(problem), true),
-            end => (end, false),
+        let end = match end {
+            End::Full(problem) => {
+                stop = true;
+                End::Failed(problem)
+            }
+            end => end,
         };
         let silent = silent && !matches!(end, End::Failed(_));
         dones.push(Done {
@@ -63,16 +104,9 @@ pub(super) fn carry_out<S: Store, R: Store>(
             took: started.elapsed(),
             silent,
         });
-        if stuck {
-            break;
-        }
-        if dones.len() >= TOGETHER {
-            durable.settle(Verb::Delete, &mut dones);
-            record(std::mem::take(&mut dones))?;
-        }
     }
     durable.settle(Verb::Delete, &mut dones);
-    record(dones)
+    Removed { dones, refused: durable.has_failed(), stop }
 }
 
 /// The owner's bits that removing what a folder holds needs, unless one is root.

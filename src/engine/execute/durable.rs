@@ -26,6 +26,16 @@ impl<'r, R: Store> Durable<'r, R> {
         Self { replica, wanted, writes: None, due: false, failed: false }
     }
 
+    /// The same after others of which `failed` tells whether the disk took them.
+    pub(super) fn after(self, failed: bool) -> Self {
+        Self { failed, ..self }
+    }
+
+    /// Whether the disk did not take what was to be forgotten.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Must come before a name that has a row goes.
     pub(super) fn expect(&mut self) {
         if self.wanted && !self.failed {

@@ -101,7 +101,8 @@ pub fn execute<S: Store, R: Store>(
     let removals = (plan.litter.len() + deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries: removals, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);
-    deletes::carry_out(site, (&plan.litter, &deletes), &asides, &names, &mut |dones| {
+    let removals = (&plan.litter[..], &deletes[..]);
+    deletes::carry_out(site, workers, removals, (&asides, &names), &mut |dones| {
         settle(dones, manifest, tally, monitor)
     })?;
     let freed = tally.of(Verb::Delete) > deleted;
