@@ -5,7 +5,7 @@ use super::execute::Site;
 use super::pairs::Pair;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Attributes, Change, Difference, Digest, Done, Record, Seen, Timestamp, Verb};
+use crate::model::{Change, Difference, Digest, Done, Record, Seen, Timestamp, Verb};
 use crate::plan::decide::{Decision, Knowledge, Rules, decide};
 use crate::plan::join::Joined;
 use crate::plan::shared;
@@ -73,8 +73,7 @@ impl<S: Store, R: Store> Mender<'_, S, R> {
         if !is_little || !as_scanned || self.site.cancel.requested() {
             return None;
         }
-        let (desired, none) = (rights.desired(&source), Attributes::default());
-        let (replica, applied) = mend_open(&pair.replica_file, &replica, &desired, &none).ok()?;
+        let (replica, applied) = mend_open(&pair.replica_file, &replica, &rights.desired(&source)).ok()?;
         self.site.note_applied(&joined.path, applied);
         self.site.note_losses(&source, &replica);
         let racy = is_racy(source.fingerprint.ctime, began, self.site.tick_nanos, None);

@@ -222,14 +222,11 @@ pub fn stat_of(file: &File) -> io::Result<Stat> {
     Ok(stat::convert(&rustix::fs::fstat(file)?))
 }
 
-/// Sets the metadata of a file that is open, for reading at least, and has the figures `now`; returns what is so then.
-pub fn mend_open(
-    file: &File,
-    now: &Stat,
-    desired: &Desired,
-    attributes: &Attributes,
-) -> Result<(Stat, Applied), Fault> {
-    let applied = metadata::apply(attributes::Object::Open(file.as_fd()), Some(*now), desired, attributes)?;
+/// Sets the metadata, but for attributes, of a file that is open, for reading at least, and has the figures `now`;
+/// returns what is so then.
+pub fn mend_open(file: &File, now: &Stat, desired: &Desired) -> Result<(Stat, Applied), Fault> {
+    let (object, none) = (attributes::Object::Open(file.as_fd()), Attributes::default());
+    let applied = metadata::apply(object, Some(*now), desired, &none)?;
     Ok((stat_of(file).during("look at")?, applied))
 }
 

@@ -33,7 +33,7 @@ struct Removed {
 }
 
 /// Carries out the plan's deletes and removes litter, on one worker and in their order; meanwhile what went before is
-/// recorded.
+/// recorded. If that fails, what is out already still goes, and the next run forgets its rows.
 pub(super) fn carry_out<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     workers: &Workers,

@@ -98,8 +98,8 @@ pub fn execute<S: Store, R: Store>(
     // What is missing in the source must not be what was unmounted meanwhile.
     site.anchors.recheck()?;
     let deletes = instead.deletes(plan, &paid);
-    let removals = (plan.litter.len() + deletes.len()) as u64;
-    monitor.phase(Phase::Delete, Some(Amount { entries: removals, bytes: 0 }));
+    let entries = (plan.litter.len() + deletes.len()) as u64;
+    monitor.phase(Phase::Delete, Some(Amount { entries, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);
     let removals = (&plan.litter[..], &deletes[..]);
     deletes::carry_out(site, workers, removals, (&asides, &names), &mut |dones| {
