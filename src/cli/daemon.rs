@@ -11,6 +11,7 @@ use super::service::Service;
 use super::shell::{Shell, Turn};
 use super::sync::{self, Request};
 use super::vitals::{self, Stillness, Vitals};
+use crate::allocator;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::config::settings::Settings;
@@ -196,6 +197,7 @@ impl Daemon {
             let code = shell.take(&mut turn, &pulse);
             // What is there when the daemon starts is accepted; what comes later is not.
             turn.accept_root = false;
+            allocator::give_all_back();
             // Nobody listens any more when the daemon has ended.
             let _ = sender.send(Event::Ended { job, turn, code });
         });

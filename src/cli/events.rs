@@ -148,7 +148,8 @@ pub fn operation_text(done: &Done) -> Option<String> {
         // Writing to a String cannot fail.
         let _ = write!(text, "  md5 {digest}");
     }
-    let _ = write!(text, "  {:.1} ms", done.took.as_secs_f64() * 1000.0);
+    let tenths = (done.took.as_micros() + 50) / 100;
+    let _ = write!(text, "  {}.{} ms", tenths / 10, tenths % 10);
     Some(text)
 }
 

@@ -1,11 +1,11 @@
 //! Large files side by side: one worker reads several of them in turn, a piece of each, and hashes
 //! these pieces in the lanes of the vector registers. One MD5 cannot be split, several can share.
 
-use crate::hash::{Stream, update_many};
+use crate::hash::{LANES, Stream, update_many};
 
-/// So many files one worker has under way at a time. Both sides of eight files are as many open
-/// descriptors as [`super::descriptors`] reckons with.
-pub const ABREAST: usize = 8;
+/// So many files one worker has under way at a time, if it may have both sides of so many open (see
+/// [`super::descriptors`]): the lanes of the hash are full.
+pub const ABREAST: usize = LANES;
 
 /// What is read of a file in one go, and of all that are under way: it should still be in the
 /// processor's second cache when it is written, compared or hashed. Larger pieces save no time, and on
@@ -125,7 +125,8 @@ mod tests {
         for (chunk, files, piece) in [
             (1 << 20, 1, 1 << 17),
             (1 << 20, 8, 1 << 16),
-            (1 << 20, 100, 1 << 16),
+            (1 << 20, 16, 1 << 15),
+            (1 << 20, 100, 1 << 15),
             (4096, 8, 4096),
             (1, 8, 1),
         ] {

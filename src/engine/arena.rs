@@ -1,5 +1,6 @@
 //! Memory for the contents of small files, which are read whole, compared and hashed together.
 
+use super::gathered::Gathered;
 use crate::transfer;
 use std::cell::RefCell;
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::ops::Range;
 pub struct Arena {
     bytes: Vec<u8>,
     used: usize,
+    gathered: Gathered,
     /// Bytes read at a time.
     chunk: usize,
 }
@@ -23,7 +25,7 @@ impl Arena {
     /// Lends this worker's arena, empty; it reads `chunk` bytes at a time.
     pub fn with<T>(chunk: usize, work: impl FnOnce(&mut Arena) -> T) -> T {
         ARENA.with_borrow_mut(|arena| {
-            arena.used = 0;
+            arena.clear();
             arena.chunk = chunk;
             work(arena)
         })
@@ -40,6 +42,7 @@ impl Arena {
         Ok((read == size).then(|| {
             let range = self.used..end;
             self.used = end;
+            self.gathered.add(size as u64);
             range
         }))
     }
@@ -52,6 +55,7 @@ impl Arena {
         }
         self.bytes[range.clone()].copy_from_slice(content);
         self.used = range.end;
+        self.gathered.add(content.len() as u64);
         range
     }
 
@@ -60,18 +64,20 @@ impl Arena {
         &self.bytes[range.clone()]
     }
 
-    /// Bytes that it holds.
-    pub fn held(&self) -> u64 {
-        self.used as u64
+    /// Whether it holds enough to be hashed, or so much that it should be.
+    pub fn holds_enough(&self) -> bool {
+        self.gathered.are_enough()
     }
 
     /// Forgets all that was read.
     pub fn clear(&mut self) {
         self.used = 0;
+        self.gathered = Gathered::default();
     }
 
     /// Forgets what was read last.
     pub fn release(&mut self, range: &Range<usize>) {
         self.used = range.start;
+        self.gathered.take_back(range.len() as u64);
     }
 }

@@ -27,10 +27,6 @@ pub const TRIES: u32 = 4;
 /// Files up to this size are read as a whole, and hashed together with the others of their batch.
 pub const SMALL: u64 = 1 << 20;
 
-/// Small contents are read and hashed together up to so many bytes: enough to fill the lanes of the hash, little enough
-/// to be in the processor's cache still when they are hashed.
-pub const BYTES_TOGETHER: u64 = 2 << 20;
-
 /// Bytes of small files a worker holds at a time.
 pub const BATCH_BYTES: u64 = 8 << 20;
 
@@ -51,6 +47,8 @@ pub struct Comparison<'e, S: Store, R: Store> {
     pub rights: &'e Rights,
     /// Bytes read at a time.
     pub chunk_bytes: usize,
+    /// Large files that one worker compares side by side.
+    pub abreast: usize,
     /// A replica file that has the source's bytes but not its holes is no equal.
     pub keep_holes: bool,
     /// A request to stop.

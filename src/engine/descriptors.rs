@@ -1,6 +1,7 @@
 //! How much may be open at a time. A batch holds the folders of its files until they are published,
 //! so that where the system allows few descriptors, batches and workers are fewer.
 
+use super::abreast::ABREAST;
 use crate::config::settings::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
@@ -14,8 +15,8 @@ const WALKING: u64 = 4;
 /// What one worker may have open besides a batch's folders: the folders at hand and both files.
 const AT_HAND: u64 = 4 + WALKING;
 
-/// What one worker needs at least: a rebuild has both sides of eight large files open.
-const LEAST: u64 = 18 + WALKING;
+/// What one worker is to have at least: both sides of seven large files besides.
+const LEAST: u64 = 14 + AT_HAND;
 
 static INHERITED: OnceLock<Rlimit> = OnceLock::new();
 
@@ -35,20 +36,22 @@ pub fn raise_limit() {
     }
 }
 
-/// Cuts workers and batches to what the limit allows a job that may run beside others.
-pub(super) fn fit(settings: &mut Settings) {
-    if let Some(limit) = getrlimit(Resource::Nofile).current {
-        let share = limit / settings.abreast.max(1) as u64;
-        (settings.workers, settings.batch_files) = cut(share, settings.workers, settings.batch_files);
-    }
+/// Cuts workers and batches to what the limit allows a job that may run beside others. Returns how many large files
+/// each worker may have open on both sides.
+pub(super) fn fit(settings: &mut Settings) -> usize {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return ABREAST };
+    let share = limit / settings.abreast.max(1) as u64;
+    let abreast;
+    (settings.workers, settings.batch_files, abreast) = cut(share, settings.workers, settings.batch_files);
+    abreast
 }
 
-fn cut(limit: u64, workers: usize, batch_files: usize) -> (usize, usize) {
+fn cut(limit: u64, workers: usize, batch_files: usize) -> (usize, usize, usize) {
     let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).max(1);
     let free = limit.saturating_sub(IN_COMMON);
     let workers = workers.min(number(free / LEAST));
     let share = (free / workers as u64).saturating_sub(AT_HAND);
-    (workers, batch_files.min(number(share)))
+    (workers, batch_files.min(number(share)), ABREAST.min(number(share / 2)))
 }
 
 #[cfg(test)]
@@ -58,12 +61,12 @@ mod tests {
     #[test]
     fn few_descriptors_mean_small_batches_and_many_change_nothing() {
         for ((limit, workers, files), cut_to) in [
-            ((1024, 2, 64), (2, 64)),
-            ((64, 2, 64), (1, 28)),
-            ((64, 64, 64), (1, 28)),
-            ((128, 64, 64), (4, 17)),
-            ((1 << 20, 64, 64), (64, 64)),
-            ((10, 8, 64), (1, 1)),
+            ((1024, 2, 64), (2, 64, 16)),
+            ((64, 2, 64), (1, 28, 14)),
+            ((64, 64, 64), (1, 28, 14)),
+            ((128, 64, 64), (4, 17, 8)),
+            ((1 << 20, 64, 64), (64, 64, 16)),
+            ((10, 8, 64), (1, 1, 1)),
         ] {
             assert_eq!(cut(limit, workers, files), cut_to, "{limit} {workers} {files}");
         }

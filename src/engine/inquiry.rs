@@ -4,10 +4,11 @@
 mod ending;
 
 use super::books::Books;
-use super::content::{BYTES_TOGETHER, Comparison, is_large};
+use super::content::{Comparison, is_large};
 use super::deal::{Deck, Most};
 use super::execute::Site;
 use super::execute::early::{Brought, EarlyBatch, Pioneer, finish};
+use super::gathered::Gathered;
 use super::in_order::{InOrder, Turn};
 use super::listed::Looked;
 use super::mended::{Answer, Mender};
@@ -46,8 +47,11 @@ pub enum Reply {
 /// Small contents are compared this many files at a time, or fewer where they are many bytes.
 const FILES_TOGETHER: usize = 256;
 
-/// Fewer questions are not shared out.
+/// Fewer questions are not shared out at the end.
 const LEAST_TOGETHER: usize = 8;
+
+/// So many are enough where nobody has anything to do: the hash lanes are full twice.
+const ENOUGH_FOR_THE_IDLE: usize = 32;
 
 /// Confirmed rows written in one transaction.
 const CONFIRMED_TOGETHER: usize = 1024;
@@ -95,7 +99,7 @@ pub struct Inquiry<'i, 'w, 'scope, 'e, 'm> {
     means: Means<'scope>,
     window: &'i mut Window<'w, 'scope, Reply>,
     questions: Vec<Question>,
-    bytes: u64,
+    gathered: Gathered,
     large: Deck<Question>,
     /// Files may be mended as they are compared.
     mends: bool,
@@ -128,7 +132,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             means,
             window,
             questions: Vec::new(),
-            bytes: 0,
+            gathered: Gathered::default(),
             large: Deck::new(workers, Most::ANY),
             mends: false,
             pioneer,
@@ -157,6 +161,9 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         }
         self.go_on()?;
         self.send_full()?;
+        if self.questions.len() >= ENOUGH_FOR_THE_IDLE && self.window.is_idle() {
+            self.flush()?;
+        }
         if self.pioneer.as_ref().is_some_and(Pioneer::is_held_up) {
             self.send_rest()?;
         }
@@ -243,7 +250,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             if self.renamed.is_empty() {
                 self.questions.clear();
                 self.large.deal();
-                self.bytes = 0;
+                self.gathered = Gathered::default();
                 self.planner.survey();
             }
             self.renamed.push(renamed);
@@ -260,19 +267,16 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         if is_large(&question) {
             return self.large.add(size, *question).into_iter().try_for_each(|hand| self.submit(hand));
         }
-        if self.bytes + size > BYTES_TOGETHER {
-            self.flush()?;
-        }
-        self.bytes += size;
+        self.gathered.add(size);
         self.questions.push(*question);
-        if self.questions.len() >= FILES_TOGETHER {
+        if self.questions.len() >= FILES_TOGETHER || self.gathered.are_enough() {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        self.bytes = 0;
+        self.gathered = Gathered::default();
         let questions = std::mem::take(&mut self.questions);
         self.submit(questions)
     }

@@ -39,6 +39,8 @@ pub struct Job {
     pub manifest: PathBuf,
     /// Accept where the roots are now, wherever they were.
     pub accept_root: bool,
+    /// Large files that one worker may have open on both sides at a time.
+    pub abreast: usize,
     /// So long verification may go on along with a run, so that the next one is not late; `None`: as long as it takes.
     pub verify_for: Option<Duration>,
 }
@@ -68,9 +70,9 @@ pub struct View {
 impl Job {
     /// Checks roots and paths; writes nothing.
     pub fn prepare(mut settings: Settings) -> Result<Self, Error> {
-        descriptors::fit(&mut settings);
+        let abreast = descriptors::fit(&mut settings);
         let paths = roots::check(&settings.source, &settings.replica)?;
-        let job = Self::located(settings, paths)?;
+        let job = Self { abreast, ..Self::located(settings, paths)? };
         roots::check_outside(&job.paths, "manifest", &job.manifest)?;
         Ok(job)
     }
@@ -93,7 +95,7 @@ impl Job {
                 &paths.replica,
             )),
         };
-        Ok(Self { settings, paths, manifest, accept_root: false, verify_for: None })
+        Ok(Self { settings, paths, manifest, accept_root: false, abreast: 1, verify_for: None })
     }
 
     /// What people call it: its name, or its two roots.

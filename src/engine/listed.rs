@@ -1,6 +1,6 @@
 //! Files that a walk only listed: looked at and opened in one go by whoever reads them.
 
-use super::content::{Arena, BYTES_TOGETHER, Bench, Comparison, Finding, Pending, SMALL, hash};
+use super::content::{Arena, Bench, Comparison, Finding, Pending, SMALL, hash};
 use super::near::NearFolder;
 use super::pairs::Pair;
 use crate::clock;
@@ -71,7 +71,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
                     Some(Finding::Known(knowledge)) => known[index] = Some(knowledge),
                     Some(Finding::Pair(_)) | None => {}
                 }
-                if arena.held() >= BYTES_TOGETHER {
+                if arena.holds_enough() {
                     let full = std::mem::take(&mut pending);
                     hash(full, arena, |index, answer| known[index] = answer.known());
                     arena.clear();

@@ -25,6 +25,7 @@ pub mod damage;
 mod deal;
 mod execute;
 mod foresight;
+mod gathered;
 pub mod health;
 mod holes;
 mod identity;

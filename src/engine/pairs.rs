@@ -1,6 +1,6 @@
 //! Large files that are compared: both sides piece by piece, several pairs side by side.
 
-use super::abreast::{ABREAST, Lane, abreast, piece_bytes};
+use super::abreast::{Lane, abreast, piece_bytes};
 use super::content::{Comparison, Finding, TRIES, restat, stood_still};
 use super::near::NearFolder;
 use crate::hash::Stream;
@@ -94,7 +94,7 @@ pub fn answer_abreast<S: Store, R: Store>(
     answer: &mut dyn FnMut(usize, Knowledge),
 ) {
     let (mut source, mut replica) = (NearFolder::new(comparison.source), NearFolder::new(comparison.replica));
-    let piece = piece_bytes(comparison.chunk_bytes, large.len());
+    let piece = piece_bytes(comparison.chunk_bytes, large.len().min(comparison.abreast));
     let waiting: RefCell<Vec<(usize, u32)>> =
         RefCell::new(large.into_iter().rev().map(|index| (index, 1)).collect());
     let spare: RefCell<Vec<Buffers>> = RefCell::default();
@@ -117,7 +117,7 @@ pub fn answer_abreast<S: Store, R: Store>(
             }
         }
     };
-    abreast(ABREAST, next, |walked| {
+    abreast(comparison.abreast, next, |walked| {
         let Walked { index, tries, pair, buffers, hash, same, .. } = walked;
         spare.borrow_mut().push(buffers);
         let path = questions[index].path();

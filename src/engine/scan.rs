@@ -69,6 +69,7 @@ pub fn comparison<'e>(
         replica,
         rights: &rules.rights,
         chunk_bytes: job.settings.chunk_bytes,
+        abreast: job.abreast,
         keep_holes: rules.rights.preserve.sparse && replica.holds_holes(),
         cancel,
     }

@@ -29,4 +29,5 @@ mod tests;
 
 pub use engine::{Engine, engine};
 pub use many::digest_many;
+pub use slots::SLOTS as LANES;
 pub use stream::{Stream, update_many};

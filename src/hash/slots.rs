@@ -3,7 +3,7 @@
 use super::block::State;
 
 /// Slots for running states: what the widest kernel advances at once.
-pub(super) const SLOTS: usize = 16;
+pub const SLOTS: usize = 16;
 
 /// The four state words of every slot, word by word, so that one load brings
 /// the same word of neighbouring slots.

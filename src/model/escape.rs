@@ -40,7 +40,8 @@ fn write_tame(out: &mut impl Write, character: char) -> fmt::Result {
 /// One line of a message in which names may stand as they are: what drives a terminal or forges a
 /// line is escaped, and backslashes stay, because names that were escaped before have them.
 pub fn tamed(message: &str) -> Cow<'_, str> {
-    if !message.chars().any(|c| c.is_control() || drives_direction(c)) {
+    let is_plain = message.bytes().all(|byte| matches!(byte, 0x20..0x7f));
+    if is_plain || !message.chars().any(|c| c.is_control() || drives_direction(c)) {
         return Cow::Borrowed(message);
     }
     let mut text = String::with_capacity(message.len() + 16);

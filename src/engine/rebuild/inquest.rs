@@ -5,8 +5,9 @@ use super::examiner::Examiner;
 use super::read::{Reading, is_large};
 use super::report::{Aged, Judged, Rebuilt};
 use crate::cancel::Cancel;
-use crate::engine::content::{BYTES_TOGETHER, SMALL};
+use crate::engine::content::SMALL;
 use crate::engine::deal::{Deck, Most};
+use crate::engine::gathered::Gathered;
 use crate::engine::job::{Job, Trees};
 use crate::engine::observe;
 use crate::engine::workers::{Window, Workers};
@@ -106,6 +107,7 @@ impl Scan<'_> {
             replica,
             sides: self.options.sides,
             chunk_bytes,
+            abreast: self.job.abreast,
             cancel: self.cancel,
             bytes: &bytes,
         };
@@ -154,7 +156,7 @@ impl Scan<'_> {
 #[derive(Default)]
 struct Batch {
     entries: Vec<Joined>,
-    bytes: u64,
+    gathered: Gathered,
 }
 
 /// Hands out batches while the join goes on, and folds what comes back. The one who writes.
@@ -197,12 +199,11 @@ impl Inquest<'_, '_, '_> {
         } else if is_large(&joined) {
             self.add_large(joined)?;
         } else {
-            let size = content_bytes(&joined);
-            if self.small.bytes + size > BYTES_TOGETHER || self.small.entries.len() == FILES_TOGETHER {
+            self.small.gathered.add(content_bytes(&joined));
+            self.small.entries.push(joined);
+            if self.small.gathered.are_enough() || self.small.entries.len() == FILES_TOGETHER {
                 self.flush()?;
             }
-            self.small.bytes += size;
-            self.small.entries.push(joined);
         }
         while let Some(judged) = self.window.try_next() {
             self.take(judged)?;

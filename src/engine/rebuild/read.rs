@@ -3,7 +3,7 @@
 use super::stream;
 use crate::cancel::Cancel;
 use crate::clock;
-use crate::engine::content::{Arena, BYTES_TOGETHER, NearFolder, SMALL, read_link, restat, stood_still};
+use crate::engine::content::{Arena, NearFolder, SMALL, read_link, restat, stood_still};
 use crate::engine::identity::open_scanned;
 use crate::engine::listed::{Opened, look_at_listed};
 use crate::hash::digest_many;
@@ -25,6 +25,8 @@ pub(super) struct Reading<'e, S: Store, R: Store> {
     pub sides: Sides,
     /// Bytes read at a time.
     pub chunk_bytes: usize,
+    /// Large files that one worker reads side by side.
+    pub abreast: usize,
     /// A request to stop; what is read after it is not to be used.
     pub cancel: &'e Cancel,
     /// Bytes read so far, by all workers.
@@ -143,7 +145,7 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
                 found = stream::read_one(self, joined);
             }
             contents[index] = Some(found);
-            if arena.held() >= BYTES_TOGETHER {
+            if arena.holds_enough() {
                 self.hash(&pending, batch, arena, &mut contents);
                 pending.clear();
                 arena.clear();

@@ -3,7 +3,7 @@
 use super::read::{Reading, failed, kind, open, restless};
 use crate::cancel::Cancel;
 use crate::clock;
-use crate::engine::abreast::{ABREAST, Lane, abreast, piece_bytes};
+use crate::engine::abreast::{Lane, abreast, piece_bytes};
 use crate::engine::content::{TRIES, digest_of, read_link, restat, stood_still};
 use crate::engine::holes::is_sparse;
 use crate::hash::Stream;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What the files of a batch hold, in their order.
 pub(super) fn read<S: Store, R: Store>(reading: &Reading<'_, S, R>, batch: &[Joined]) -> Vec<Contents> {
     let mut contents = vec![Contents::UNREAD; batch.len()];
-    let chunk_bytes = piece_bytes(reading.chunk_bytes, batch.len());
+    let chunk_bytes = piece_bytes(reading.chunk_bytes, batch.len().min(reading.abreast));
     let waiting: RefCell<Vec<(usize, u32)>> =
         RefCell::new((0..batch.len()).rev().map(|at| (at, 1)).collect());
     let next = || {
@@ -31,7 +31,7 @@ pub(super) fn read<S: Store, R: Store>(reading: &Reading<'_, S, R>, batch: &[Joi
         let (index, attempt) = waiting.borrow_mut().pop()?;
         Some(Member::open(reading, (index, attempt), &batch[index], chunk_bytes))
     };
-    abreast(ABREAST, next, |member| {
+    abreast(reading.abreast, next, |member| {
         let (index, attempt) = member.attempt;
         match member.finish(attempt == TRIES) {
             Some(found) => contents[index] = found,
