@@ -4,7 +4,6 @@ use super::args::RestoreOptions;
 use super::output;
 use super::restore::{Origin, destination, tell};
 use crate::cancel::Cancel;
-use crate::clock;
 use crate::engine::job::Job;
 use crate::engine::mend::{Refusal, copy_of, may_replace};
 use crate::engine::restore::{Errand, restore};
@@ -30,8 +29,7 @@ pub fn run(
             Err(Error::Manifest(ManifestError::Missing { .. })) => None,
             known => known?,
         };
-        let rules = job.rules(&to, clock::now());
-        match may_replace(job, row.as_ref(), (&to, &replica), (path, &copy), &rules, cancel)? {
+        match may_replace(job, row.as_ref(), (&to, &replica), (path, &copy), cancel)? {
             Ok(()) => replace = true,
             Err(refusal) => return Ok(refuse(path, &refusal)),
         }

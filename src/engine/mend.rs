@@ -5,7 +5,7 @@ use super::job::Job;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::model::{Digest, EntryPath, Kind, Record, Stat};
-use crate::plan::decide::{Rules, unchanged};
+
 use crate::store::local::LocalStore;
 use crate::store::{During, Fault, Folder, Store};
 use crate::transfer::Interruption;
@@ -57,7 +57,6 @@ pub fn may_replace(
     row: Option<&Record>,
     (source, replica): (&LocalStore, &LocalStore),
     (path, copy): (&EntryPath, &Stat),
-    rules: &Rules,
     cancel: &Cancel,
 ) -> Result<Result<(), Refusal>, Error> {
     let there = copy_of(source, path)?;
@@ -66,8 +65,7 @@ pub fn may_replace(
         let refusal = if row.is_some() { Refusal::Unknown } else { Refusal::Changed };
         return Ok(there.map_or(Ok(()), |_| Err(refusal)));
     };
-    let strict = Rules { ignore_ctime: false, ignore_inode: false, ..rules.clone() };
-    let stands = |there: &Stat| row.is_some_and(|row| unchanged(&there.fingerprint, &row.source, &strict));
+    let stands = |there: &Stat| row.is_some_and(|row| there.fingerprint == row.source);
     if let Some(there) = there
         && !(there.kind() == Kind::File && (stands(&there) || is_lost(job, source, path, cancel)))
     {

@@ -170,7 +170,7 @@ fn both_there(
         Some(Knowledge::Vanished) => Decision::Unchanged,
         Some(Knowledge::Failed(problem)) => Decision::Problem(problem.clone()),
         Some(Knowledge::Same { source, replica, digest, attributes, began }) => {
-            let still_known = || row.and_then(|row| unmoved(source, replica, row, rules));
+            let still_known = || row.and_then(|row| unmoved(source, replica, row));
             let content = digest.map(|digest| (digest, *began)).or_else(still_known);
             let desired = rules.rights.desired(source);
             let differ = *attributes != Difference::None;
@@ -223,7 +223,7 @@ fn bring_over(
         Kind::File => {
             let mut copy = operation(path, Verb::Copy, Some(*source), replica.copied());
             copy.content =
-                row.and_then(|row| expected(source, row, rules).or_else(|| undamaged(source, row, rules)));
+                row.and_then(|row| expected(source, row).or_else(|| undamaged(source, row, rules)));
             // What the replica has there may be what another file of the source is now.
             let displaced =
                 row.filter(|row| replica.is_some() && row.source.inode != source.fingerprint.inode);
@@ -236,11 +236,8 @@ fn bring_over(
 }
 
 /// The digest that a file must still have because all its figures say that it did not change.
-fn expected(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Timestamp)> {
-    let strict = Rules { ignore_ctime: false, ignore_inode: false, ..rules.clone() };
-    (!row.racy && unchanged(&source.fingerprint, &row.source, &strict))
-        .then(|| row.digest.zip(row.hashed))
-        .flatten()
+fn expected(source: &Stat, row: &Record) -> Option<(Digest, Timestamp)> {
+    (!row.racy && source.fingerprint == row.source).then(|| row.digest.zip(row.hashed)).flatten()
 }
 
 /// The digest that a file must have because what it holds now is known to be damaged.
@@ -252,10 +249,8 @@ fn undamaged(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Time
 
 /// The digest of equal contents that were not hashed: the row's, where all figures of either side say
 /// that its bytes are those of the row.
-fn unmoved(source: &Stat, replica: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Timestamp)> {
-    let strict = Rules { ignore_ctime: false, ignore_inode: false, ..rules.clone() };
-    let stood = unchanged(&replica.fingerprint, &row.replica, &strict);
-    if stood { row.digest.zip(row.hashed) } else { expected(source, row, rules) }
+fn unmoved(source: &Stat, replica: &Stat, row: &Record) -> Option<(Digest, Timestamp)> {
+    if replica.fingerprint == row.replica { row.digest.zip(row.hashed) } else { expected(source, row) }
 }
 
 fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option<Stat>) -> Operation {
@@ -276,7 +271,8 @@ fn unreadable(path: &EntryPath, side: Side, action: &'static str, cause: &str) -
     Decision::Problem(Problem { path: path.clone(), side, action, cause: cause.to_owned() })
 }
 
-/// Compared with `!=`, never `<=`: any difference is a change.
+/// Whether an entry counts as it was, with what the job leaves out of account. Compared with `!=`, never `<=`: any
+/// difference is a change.
 pub fn unchanged(now: &Fingerprint, then: &Fingerprint, rules: &Rules) -> bool {
     now.kind == then.kind
         && now.size == then.size

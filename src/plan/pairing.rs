@@ -277,16 +277,15 @@ impl<'p> Pairing<'p> {
     /// Whether all figures say that this is the very file of the row, and that nobody wrote to it.
     fn is_certain(&self, pair: &Pair) -> bool {
         let row = &self.old[pair.old].row;
-        let strict = Rules { ignore_ctime: false, ignore_inode: false, ..self.rules.clone() };
         // What is known to be damaged would not compare equal: the replica's good copy gets the new name all the same.
         let rotten = self.rules.rotten.contains(&row.path) && pair.source.device == self.device;
-        if rotten && unchanged(&pair.replica.fingerprint, &row.replica, &strict) {
+        if rotten && pair.replica.fingerprint == row.replica {
             return true;
         }
         !row.racy
             && pair.source.device == self.device
-            && unchanged(&pair.source.fingerprint, &row.source, &strict)
-            && unchanged(&pair.replica.fingerprint, &row.replica, &strict)
+            && pair.source.fingerprint == row.source
+            && pair.replica.fingerprint == row.replica
     }
 
     fn target(&self, new: usize) -> Option<Stat> {

@@ -20,12 +20,21 @@ use std::time::Instant;
 /// writes every page it touches.
 const TOGETHER: usize = 1024;
 
+/// So many at most wait for the disk together.
+const MOST_TOGETHER: usize = 8 * TOGETHER;
+
+/// Where the disk took a quarter of the time to forget entries that it took to remove them, four times as many are removed
+/// before it is asked again.
+const MORE: u32 = 4;
+
 /// What is to be removed, and whether it is litter.
 type Removal<'o> = (&'o Operation, bool);
 
-/// What came of removals that are recorded together.
+/// What came of removals that waited for the disk together.
 struct Removed {
     dones: Vec<Done>,
+    /// That took its time.
+    waited: bool,
     /// The disk did not take them: no rows are forgotten any more.
     refused: bool,
     /// Nothing more is to be removed.
@@ -45,28 +54,40 @@ pub(super) fn carry_out<S: Store, R: Store>(
     let litter = litter.iter().rev().map(|operation| (operation, true));
     let deletes = deletes.iter().rev().map(|operation| (*operation, false));
     let all: Vec<Removal<'_>> = litter.chain(deletes).collect();
-    let mut pieces = all.chunks(TOGETHER);
+    let (mut rest, mut together) = (&all[..], TOGETHER);
+    let mut next_piece = |together: usize| {
+        let (piece, later) = rest.split_at(together.min(rest.len()));
+        rest = later;
+        (!piece.is_empty()).then_some(piece)
+    };
     workers.within(|window| {
-        if let Some(piece) = pieces.next() {
+        if let Some(piece) = next_piece(together) {
             window.submit(move || remove_all(site, (asides, names), piece, false));
         }
-        while let Some(Removed { dones, refused, stop }) = window.next() {
-            if let Some(piece) = pieces.next().filter(|_| !stop) {
+        while let Some(Removed { mut dones, waited, refused, stop }) = window.next() {
+            if waited {
+                together = MOST_TOGETHER.min(together * MORE as usize);
+            }
+            if !stop && let Some(piece) = next_piece(together) {
                 window.submit(move || remove_all(site, (asides, names), piece, refused));
             }
-            record(dones)?;
+            while !dones.is_empty() {
+                let later = dones.split_off(TOGETHER.min(dones.len()));
+                record(std::mem::replace(&mut dones, later))?;
+            }
         }
         Ok(())
     })
 }
 
-/// Removes what is recorded together; `refused`: the disk did not take earlier ones.
+/// Removes what waits for the disk together; `refused`: it did not take earlier ones.
 fn remove_all<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     (asides, names): (&Asides, &Names<'_>),
     removals: &[Removal<'_>],
     refused: bool,
 ) -> Removed {
+    let began = Instant::now();
     let mut near = NearFolder::new(site.replica);
     let mut dones = Vec::with_capacity(removals.len());
     let mut durable = Durable::new(site.replica, site.durability != Durability::None).after(refused);
@@ -105,8 +126,10 @@ fn remove_all<S: Store, R: Store>(
             silent,
         });
     }
+    let removed = Instant::now();
     durable.settle(Verb::Delete, &mut dones);
-    Removed { dones, refused: durable.has_failed(), stop }
+    let waited = removed.elapsed() * MORE > removed - began;
+    Removed { dones, waited, refused: durable.has_failed(), stop }
 }
 
 /// The owner's bits that removing what a folder holds needs, unless one is root.
