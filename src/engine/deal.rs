@@ -3,12 +3,20 @@
 
 use super::abreast::ABREAST;
 
+/// So many times as many as there are lanes wait at most where they differ so much in length that lanes would run dry.
+const UNEVEN: usize = 8;
+
+/// No more wait than are so many bytes for each worker: what a kill may have to be read again.
+const PLENTY: u64 = 1 << 30;
+
 /// Large files that wait until there are enough of them for all workers.
 #[derive(Debug)]
 pub struct Deck<T> {
     workers: usize,
     most: Most,
     held: Vec<(u64, T)>,
+    bytes: u64,
+    longest: u64,
 }
 
 /// What one worker takes at a time.
@@ -31,18 +39,29 @@ impl Most {
 impl<T> Deck<T> {
     /// Nothing waits yet.
     pub fn new(workers: usize, most: Most) -> Self {
-        Self { workers: workers.max(1), most, held: Vec::new() }
+        Self { workers: workers.max(1), most, held: Vec::new(), bytes: 0, longest: 0 }
     }
 
     /// One more file of so many bytes; returns what is dealt, nothing as long as there are too few.
     pub fn add(&mut self, bytes: u64, file: T) -> Vec<Hand<T>> {
         self.held.push((bytes, file));
-        if self.held.len() < self.workers * ABREAST { Vec::new() } else { self.deal() }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.longest = self.longest.max(bytes);
+        if self.are_enough() { self.deal() } else { Vec::new() }
+    }
+
+    /// Whether there is one for each lane, and none is so long that the others' lanes would run dry long before it ends.
+    fn are_enough(&self) -> bool {
+        let lanes = self.workers * ABREAST;
+        let are_even = self.longest.saturating_mul(lanes as u64) <= self.bytes;
+        let plenty = self.bytes / self.workers as u64 >= PLENTY || self.held.len() >= UNEVEN * lanes;
+        self.held.len() >= lanes && (are_even || plenty)
     }
 
     /// Deals out what waits, the largest first, each to the hand that has the least.
     pub fn deal(&mut self) -> Vec<Hand<T>> {
         let mut files = std::mem::take(&mut self.held);
+        (self.bytes, self.longest) = (0, 0);
         files.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let count = files.len().min(self.workers);
         let mut open: Vec<(u64, Hand<T>)> = (0..count).map(|_| (0, Vec::new())).collect();
@@ -91,6 +110,20 @@ mod tests {
         assert_eq!(hands, [vec![huge], vec![MIB; 3]]);
         assert_eq!(dealt(2, 99, 100 * MIB, &[huge; 4]), [[huge]; 4]);
         assert_eq!(dealt(1, 3, 1 << 40, &[2; 7]), [vec![2; 3], vec![2; 3], vec![2; 1]]);
+    }
+
+    #[test]
+    fn files_of_very_different_lengths_wait_for_more_of_them_but_not_for_ever() {
+        let dealt_at = |size: &dyn Fn(usize) -> u64| {
+            let mut deck = Deck::new(2, Most::ANY);
+            (1..).find(|&number| !deck.add(size(number), number).is_empty()).unwrap()
+        };
+        assert_eq!(dealt_at(&|_| 4 * MIB), 32);
+        // One of twice the length: as soon as the others are a lane's share each.
+        assert_eq!(dealt_at(&|number| if number == 1 { 8 * MIB } else { 4 * MIB }), 63);
+        assert_eq!(dealt_at(&|number| if number == 1 { 256 * MIB } else { 2 * MIB }), 256);
+        assert_eq!(dealt_at(&|number| if number == 1 { 1024 * MIB } else { 16 * MIB }), 65);
+        assert_eq!(dealt_at(&|_| 4096 * MIB), 32);
     }
 
     proptest! {
