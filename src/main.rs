@@ -8,5 +8,6 @@ fn main() -> ExitCode {
     twinfold::umask::close();
     twinfold::allocator::give_large_blocks_back();
     twinfold::engine::descriptors::raise_limit();
+    twinfold::engine::descriptors::make_room();
     ExitCode::from(twinfold::cli::run_guarded(std::env::args_os()))
 }

@@ -136,3 +136,25 @@ fn a_small_file_of_which_only_the_time_changed_is_read_on_both_sides_and_mended_
     ];
     assert_within(&calls, &listed);
 }
+
+/// Many folders are open at a time in a batch whose files lie scattered. The kernel makes whoever opens the 64th, 128th, ... wait if there
+/// are other threads by then.
+#[test]
+fn the_table_of_descriptors_is_large_before_there_is_a_second_thread() {
+    if !inject::possible() {
+        return;
+    }
+    let mirror = Mirror::new();
+    fill(&mirror, 1);
+    let output = mirror.path("trace");
+    start(inject::traced(&mirror, &[], output.to_str().unwrap(), &["trace=fcntl,clone,clone3"]))
+        .wait()
+        .expect(0);
+    let trace = fs::read_to_string(output).unwrap();
+    let threads = trace.find("clone").unwrap();
+    let highest = trace[..threads].lines().filter(|line| line.contains("F_DUPFD")).find_map(|line| {
+        let (_, number) = line.rsplit_once("= ")?;
+        number.parse::<u32>().ok()
+    });
+    assert!(highest.is_some_and(|highest| highest >= 512), "{trace}");
+}

@@ -3,6 +3,8 @@
 
 use super::abreast::ABREAST;
 use crate::config::settings::Settings;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
 
@@ -33,6 +35,22 @@ pub fn raise_limit() {
     if limit.current != limit.maximum {
         // Where that is refused, what there is must do.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}
+
+/// So many descriptors the kernel's table is made for before there is a second thread: 32 KiB.
+const ROOM: u64 = 4096;
+
+/// Makes the table of descriptors large while this is the only thread. The kernel enlarges it as numbers come up (64, 128, 256, ...), and
+/// where there are several threads it waits until none can be looking into the old one (`expand_fdtable` in its fs/file.c): 10 to
+/// 20 ms each time, as long as bringing over hundreds of files.
+pub fn make_room() {
+    let last = getrlimit(Resource::Nofile).current.map_or(ROOM, |limit| ROOM.min(limit)).saturating_sub(1);
+    // Where any of this is refused, the table grows when it must.
+    if let (Ok(root), Ok(last)) =
+        (open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()), i32::try_from(last))
+    {
+        let _ = fcntl_dupfd_cloexec(&root, last);
     }
 }
 
