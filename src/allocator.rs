@@ -7,7 +7,7 @@ const MAPPED_FROM: libc::c_int = 1 << 20;
 /// So much free memory at a heap's end stays where it is, in bytes. With the C library's 128 KiB a thread that frees the
 /// names of a folder and lists the next one has the same pages taken from it and given back, zeroed, each time.
 #[cfg(target_env = "gnu")]
-const KEPT_AT_THE_END: libc::c_int = 1 << 20;
+const KEPT_AT_THE_END: libc::c_int = 512 << 10;
 
 /// Has large blocks go back to the system as soon as they are freed. The C library raises that bound by itself with each
 /// large block that it frees (mallopt(3), `M_MMAP_THRESHOLD`), and then keeps such blocks in the heaps of threads that are gone: a

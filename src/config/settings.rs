@@ -129,7 +129,7 @@ pub mod defaults {
     use std::time::Duration;
 
     /// `file_copy_batch_size`.
-    pub const BATCH_FILES: u64 = 256;
+    pub const BATCH_FILES: u64 = 128;
     /// `max_workers`: one for each processor.
     pub const WORKERS: u64 = 0;
     /// `hashing_file_chunk_size`.

@@ -314,7 +314,11 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     fn go_ahead(&mut self, batch: EarlyBatch) -> Result<(), Error> {
         let Some((site, _)) = self.means.site else { return Ok(()) };
-        self.make_room()?;
+        while self.window.has_plenty()
+            && let Some(reply) = self.window.next()
+        {
+            self.hear(reply)?;
+        }
         self.window.submit(move || Reply::Brought(batch.carry_out(site)));
         Ok(())
     }

@@ -22,8 +22,11 @@ pub struct Workers {
 /// So many batches a worker may be out: one in hand and one waiting.
 const BATCHES_PER_WORKER: usize = 2;
 
-/// And so many more in all: nobody is to be idle while whoever leads writes a transaction to the manifest.
+/// And so many more in all of those that are done soon: nobody is to be idle while whoever leads writes a transaction to the manifest.
 const SPARE_BATCHES: usize = 8;
+
+/// So many more of those that take long and hold much.
+const SPARE_LONG_BATCHES: usize = 2;
 
 impl Workers {
     /// As many as a job is to have, which read no faster than it may until `cancel` is requested.
@@ -87,6 +90,11 @@ impl<'scope, R: Send + 'scope> Window<'_, 'scope, R> {
     /// Whether an outcome must be taken before more work is handed out.
     pub fn is_full(&self) -> bool {
         self.out >= self.limit
+    }
+
+    /// Whether an outcome must be taken before more work is handed out that takes long and holds much.
+    pub fn has_plenty(&self) -> bool {
+        self.out >= self.workers * BATCHES_PER_WORKER + SPARE_LONG_BATCHES
     }
 
     /// How many there are to work.
