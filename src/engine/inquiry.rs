@@ -15,6 +15,7 @@ use super::mended::{Answer, Mender};
 use super::renames::{Asides, Renamed};
 use super::workers::Window;
 use crate::error::Error;
+use crate::hash::LANES;
 use crate::manifest::Manifest;
 use crate::model::{Change, Digest, Done, Kind};
 use crate::monitor::Monitor;
@@ -51,7 +52,7 @@ const FILES_TOGETHER: usize = 256;
 const LEAST_TOGETHER: usize = 8;
 
 /// So many are enough where nobody has anything to do: the hash lanes are full twice.
-const ENOUGH_FOR_THE_IDLE: usize = 32;
+const ENOUGH_FOR_THE_IDLE: usize = 2 * LANES;
 
 /// Confirmed rows written in one transaction.
 const CONFIRMED_TOGETHER: usize = 1024;
