@@ -105,6 +105,37 @@ fn more_rows_than_a_piece_are_all_read_while_others_are_written() {
 }
 
 #[test]
+fn the_last_word_on_a_path_counts_whether_it_had_a_row_or_not() {
+    let fixture = Fixture::new();
+    let manifest = fixture.open().unwrap().manifest;
+    // New ones; then some that are there among new ones; then a path twice, and one that is forgotten in between.
+    for (paths, inode) in [(0..40, 1), (30..70, 2), (10..30, 3), (70..120, 4)] {
+        let put = |number: u32| {
+            let mut row = plain(&format!("{number:03}"));
+            (row.source.inode, row.replica.inode) = (inode, u64::from(number));
+            Change::Put(row)
+        };
+        let again = paths.clone().map(put);
+        let mut changes: Vec<Change> =
+            paths.clone().map(|number| Change::Put(plain(&format!("{number:03}")))).collect();
+        changes.push(Change::Forget(EntryPath::from(format!("{:03}", paths.start).as_str())));
+        changes.extend(again);
+        manifest.apply(changes).unwrap();
+    }
+    let rows: Vec<Record> = manifest.rows(Bounds::All).map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 120);
+    for (number, row) in (0..).zip(rows) {
+        let inode = match number {
+            0..10 => 1,
+            10..30 => 3,
+            30..70 => 2,
+            _ => 4,
+        };
+        assert_eq!((row.source.inode, row.replica.inode), (inode, number), "{}", row.path);
+    }
+}
+
+#[test]
 fn bounds_take_a_folder_and_what_is_below_it() {
     let fixture = Fixture::new();
     let manifest = fixture.open().unwrap().manifest;
