@@ -6,6 +6,9 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::ops::Range;
 
+/// Enough for what is mostly hashed together, in bytes.
+const FIRST_ROOM: usize = 4 << 20;
+
 /// Room for the contents of a batch's small files, used again from batch to batch.
 #[derive(Default)]
 pub struct Arena {
@@ -35,9 +38,7 @@ impl Arena {
     pub fn read(&mut self, file: &File, size: u64) -> std::io::Result<Option<Range<usize>>> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let end = self.used + size;
-        if self.bytes.len() <= end {
-            self.bytes.resize((end + 1).next_power_of_two(), 0);
-        }
+        self.hold(end + 1);
         let read = transfer::read_whole(file, &mut self.bytes[self.used..=end], self.chunk)?;
         Ok((read == size).then(|| {
             let range = self.used..end;
@@ -50,13 +51,22 @@ impl Arena {
     /// Takes in what was read elsewhere.
     pub fn put(&mut self, content: &[u8]) -> Range<usize> {
         let range = self.used..self.used + content.len();
-        if self.bytes.len() < range.end {
-            self.bytes.resize(range.end.next_power_of_two(), 0);
-        }
+        self.hold(range.end);
         self.bytes[range.clone()].copy_from_slice(content);
         self.used = range.end;
         self.gathered.add(content.len() as u64);
         range
+    }
+
+    /// Has room for so many bytes from its beginning. New room is memory that the system gives as zeroes, nothing of
+    /// which is there before it is written to.
+    fn hold(&mut self, bytes: usize) {
+        if self.bytes.len() >= bytes {
+            return;
+        }
+        let mut larger = vec![0; bytes.next_power_of_two().max(FIRST_ROOM)];
+        larger[..self.used].copy_from_slice(&self.bytes[..self.used]);
+        self.bytes = larger;
     }
 
     /// What was read there.
