@@ -1,9 +1,12 @@
 //! How the engine tells what it does. It never prints; whoever watches implements this.
 
+mod bytes_read;
+
+pub use bytes_read::BytesRead;
+
 use crate::model::{Done, Finding, Problem};
 use crate::plan::Intent;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// What a run is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub trait Monitor {
     /// The run has this number.
     fn begun(&self, _run: i64) {}
     /// What the workers read of contents from now on is counted here, in bytes.
-    fn reading(&self, _bytes: &Arc<AtomicU64>) {}
+    fn reading(&self, _bytes: &Arc<BytesRead>) {}
     /// A phase begins; `total` is how much it will be, where that is known.
     fn phase(&self, _phase: Phase, _total: Option<Amount>) {}
     /// So much more of the phase is done.

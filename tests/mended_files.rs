@@ -18,14 +18,18 @@ use std::time::Duration;
 
 const FILES: i64 = 2000;
 
+/// So many that the walks, which are some thousand files ahead, hear of it that most have changed, and leave those that
+/// come then to whoever opens them.
+const VERY_MANY: i64 = 16_000;
+
 fn path(number: i64) -> String {
     format!("folder{:02}/file{number:04}", number % 40)
 }
 
-/// A mirror of many small files, past the clock tick.
-fn mirrored() -> Mirror {
+/// A mirror of so many small files, past the clock tick.
+fn mirrored(files: i64) -> Mirror {
     let mirror = Mirror::new();
-    for number in 0..FILES {
+    for number in 0..files {
         write(mirror.in_source(path(number)), format!("the content of file {number}"));
     }
     settle();
@@ -33,8 +37,8 @@ fn mirrored() -> Mirror {
     mirror
 }
 
-fn touch_all(mirror: &Mirror, version: i64) {
-    for number in 0..FILES {
+fn touch_all(mirror: &Mirror, files: i64, version: i64) {
+    for number in 0..files {
         set_mtime(mirror.in_source(path(number)), 1_000_000 * version + number, 7);
     }
     settle();
@@ -47,11 +51,12 @@ fn counts(summary: &serde_json::Value) -> Vec<(&'static str, u64)> {
         .to_vec()
 }
 
-#[test]
-fn each_file_is_mended_once_beside_everything_else_that_changed() {
-    let mirror = mirrored();
-    touch_all(&mirror, 1);
-    for number in 0..FILES {
+/// Touches all files, changes some of them otherwise, and looks at what one run makes of that.
+#[track_caller]
+fn check_that_each_is_mended_once(files: i64) {
+    let mirror = mirrored(files);
+    touch_all(&mirror, files, 1);
+    for number in 0..files {
         let path = mirror.in_source(path(number));
         match number % 100 {
             // Mended, with other permissions as well.
@@ -71,7 +76,7 @@ fn each_file_is_mended_once_beside_everything_else_that_changed() {
         }
     }
     settle();
-    let mended: Vec<String> = (0..FILES)
+    let mended: Vec<String> = (0..files)
         .filter(|number| number % 10 != 0 || [10, 30].contains(&(number % 100)))
         .map(path)
         .collect();
@@ -79,7 +84,7 @@ fn each_file_is_mended_once_beside_everything_else_that_changed() {
     let preview = mirror.summary(&["--dry-run"]);
     let summary = mirror.summary(&[]);
     assert_eq!(counts(&preview), counts(&summary));
-    let each = u64::try_from(FILES / 100).unwrap();
+    let each = u64::try_from(files / 100).unwrap();
     assert_eq!(
         counts(&summary),
         [
@@ -95,31 +100,36 @@ fn each_file_is_mended_once_beside_everything_else_that_changed() {
     mirror.assert_in_step();
     let after: Vec<u64> = mended.iter().map(|path| inode(mirror.in_replica(path))).collect();
     assert!(before == after, "a file was written anew that held what it should");
-    let told = mirror
-        .log()
-        .lines()
-        .filter(|line| line.contains("metadata"))
-        .map(str::to_owned)
-        .collect::<BTreeSet<_>>();
-    assert!(
-        mended.iter().all(|path| told.iter().any(|line| line.contains(path.as_str()))),
-        "the log names each"
-    );
+    let log = mirror.log();
+    let told: BTreeSet<&str> =
+        log.lines().filter(|line| line.contains("metadata")).flat_map(str::split_whitespace).collect();
+    assert!(mended.iter().all(|path| told.contains(path.as_str())), "the log names each");
     mirror.assert_idle();
 }
 
 #[test]
-fn a_run_that_is_killed_while_it_mends_leaves_every_file_whole_and_with_one_of_two_times() {
-    let mirror = mirrored();
+fn each_file_is_mended_once_beside_everything_else_that_changed() {
+    check_that_each_is_mended_once(FILES);
+}
+
+#[test]
+fn each_of_very_many_files_is_mended_once_beside_everything_else_that_changed() {
+    check_that_each_is_mended_once(VERY_MANY);
+}
+
+/// Stops a run over touched files after each of these times, two of three by a kill.
+#[track_caller]
+fn check_that_all_are_whole(files: i64, stops: impl Iterator<Item = Duration>) {
+    let mirror = mirrored(files);
     let names = Tree::of(&mirror.replica).names();
-    for version in 1..=12 {
-        touch_all(&mirror, version);
+    for (version, after) in (1..).zip(stops) {
+        touch_all(&mirror, files, version);
         let running = start(mirror.once(&[]));
-        sleep(Duration::from_millis(u64::try_from(version * 4).unwrap()));
+        sleep(after);
         running.signal(if version % 3 == 0 { Signal::TERM } else { Signal::KILL });
         running.wait();
         assert_eq!(Tree::of(&mirror.replica).names(), names);
-        for number in 0..FILES {
+        for number in 0..files {
             let replica = mirror.in_replica(path(number));
             assert_eq!(fs::read(&replica).unwrap(), format!("the content of file {number}").into_bytes());
             let (seconds, _) = mtime(&replica);
@@ -133,17 +143,27 @@ fn a_run_that_is_killed_while_it_mends_leaves_every_file_whole_and_with_one_of_t
 }
 
 #[test]
+fn a_run_that_is_killed_while_it_mends_leaves_every_file_whole_and_with_one_of_two_times() {
+    check_that_all_are_whole(FILES, (1..=12).map(|number| Duration::from_millis(number * 4)));
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_mends_very_many_leaves_them_whole_as_well() {
+    check_that_all_are_whole(VERY_MANY, [200, 350, 500].into_iter().map(Duration::from_millis));
+}
+
+#[test]
 fn a_file_that_cannot_be_mended_is_a_problem_of_that_file_only() {
     if !is_root() {
         return skip("only root makes a file immutable: not shown what a file that cannot be mended does");
     }
-    let mirror = mirrored();
+    let mirror = mirrored(FILES);
     let held = mirror.in_replica(path(77));
     let change = |flag: &str| Command::new("chattr").arg(flag).arg(&held).status();
     if !change("+i").is_ok_and(|status| status.success()) {
         return skip("no file can be made immutable here: not shown what a file that cannot be mended does");
     }
-    touch_all(&mirror, 1);
+    touch_all(&mirror, FILES, 1);
     let run = mirror.run(&["--json"]).expect(3);
     change("-i").unwrap();
     assert!(run.stderr.contains(&path(77)), "{}", run.stderr);

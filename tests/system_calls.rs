@@ -137,6 +137,30 @@ fn a_small_file_of_which_only_the_time_changed_is_read_on_both_sides_and_mended_
     assert_within(&calls, &listed);
 }
 
+/// The walks look at files until they hear that most of them have changed; those that come after that are looked at
+/// through the handles that they are read by.
+#[test]
+fn where_most_files_changed_they_are_looked_up_once_on_each_side() {
+    if !inject::possible() {
+        return;
+    }
+    let (mirror, files) = (Mirror::new(), 16_000);
+    let path = |number: u32| mirror.in_source(format!("folder{:02}/{number}", number % 50));
+    (0..files).for_each(|number| write(path(number), number.to_string()));
+    settle();
+    mirror.sync();
+    (0..files).for_each(|number| set_mtime(path(number), 1_000_000 + i64::from(number), 5));
+    settle();
+    let calls = calls(&mirror);
+    let for_each = |call: &str| calls[call] / f64::from(files);
+    assert!(for_each("fstat") < 2.7, "{calls:.2?}");
+    assert!((1.9..2.3).contains(&for_each("statx")), "{calls:.2?}");
+    assert!((1.9..2.3).contains(&for_each("openat")), "{calls:.2?}");
+    eprintln!("{calls:.2?}");
+    mirror.assert_in_step();
+    mirror.assert_idle();
+}
+
 /// Many folders are open at a time in a batch whose files lie scattered. The kernel makes whoever opens the 64th, 128th, ... wait if there
 /// are other threads by then.
 #[test]

@@ -130,12 +130,15 @@ pub fn failure_fields(object: &mut Map<String, Value>, error: &Error) {
     object.insert("message".to_owned(), json!(error.to_string()));
 }
 
-/// An operation for people: `copy     docs/a.txt  12 KiB  md5 9a0364b9e99bb480dd25e1f0284c8555  3.1 ms`.
-pub fn operation_text(done: &Done) -> Option<String> {
-    if done.silent || !matches!(done.end, End::Made(_)) {
-        return None;
-    }
-    let mut text = format!("{:<8} {}", done.verb.name(), done.path);
+/// Whether people are told of an operation.
+pub fn is_told(done: &Done) -> bool {
+    !done.silent && matches!(done.end, End::Made(_))
+}
+
+/// Appends an operation for people: `copy     docs/a.txt  12 KiB  md5 9a0364b9e99bb480dd25e1f0284c8555  3.1 ms`.
+pub fn operation_text(done: &Done, text: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{:<8} {}", done.verb.name(), done.path);
     if done.verb == Verb::Copy {
         text.push_str("  ");
         text.push_str(&size_text(done.bytes));
@@ -148,9 +151,8 @@ pub fn operation_text(done: &Done) -> Option<String> {
         // Writing to a String cannot fail.
         let _ = write!(text, "  md5 {digest}");
     }
-    let tenths = (done.took.as_micros() + 50) / 100;
+    let tenths = u64::try_from(done.took.as_micros()).unwrap_or(u64::MAX).saturating_add(50) / 100;
     let _ = write!(text, "  {}.{} ms", tenths / 10, tenths % 10);
-    Some(text)
 }
 
 /// A run's summary for people.

@@ -4,7 +4,7 @@
 //! without a total there is a spinner for the meter, and the time that went by for the time left.
 
 use super::events::size_text;
-use crate::monitor::{Amount, Monitor, Phase};
+use crate::monitor::{Amount, BytesRead, Monitor, Phase};
 use indicatif::{FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub struct Bar {
     shown: RefCell<Option<Shown>>,
     /// What the workers have read, where somebody counts it.
-    reading: RefCell<Option<Arc<AtomicU64>>>,
+    reading: RefCell<Option<Arc<BytesRead>>>,
 }
 
 struct Shown {
@@ -61,7 +61,7 @@ impl Bar {
 }
 
 impl Monitor for Bar {
-    fn reading(&self, bytes: &Arc<AtomicU64>) {
+    fn reading(&self, bytes: &Arc<BytesRead>) {
         *self.reading.borrow_mut() = Some(Arc::clone(bytes));
     }
 
@@ -91,15 +91,15 @@ struct Done {
     total: Amount,
     entries: AtomicU64,
     bytes: AtomicU64,
-    reading: Option<Arc<AtomicU64>>,
+    reading: Option<Arc<BytesRead>>,
     /// What had been read when the phase began.
     read_before: u64,
     began: Instant,
 }
 
 impl Done {
-    fn of(total: Amount, reading: Option<Arc<AtomicU64>>) -> Self {
-        let read_before = reading.as_ref().map_or(0, |count| count.load(Ordering::Relaxed));
+    fn of(total: Amount, reading: Option<Arc<BytesRead>>) -> Self {
+        let read_before = reading.as_ref().map_or(0, |count| count.total());
         let (entries, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { total, entries, bytes, reading, read_before, began: Instant::now() }
     }
@@ -111,7 +111,7 @@ impl Done {
     /// Entries and bytes. A large file counts while it is read; what is counted when it is done may be more, where
     /// holes were passed over.
     fn amount(&self) -> Amount {
-        let read = self.reading.as_ref().map_or(0, |count| count.load(Ordering::Relaxed) - self.read_before);
+        let read = self.reading.as_ref().map_or(0, |count| count.total() - self.read_before);
         let read = if self.total.bytes > 0 { read.min(self.total.bytes) } else { read };
         Amount {
             entries: self.entries.load(Ordering::Relaxed),
@@ -216,11 +216,12 @@ mod tests {
 
     #[test]
     fn a_large_file_counts_while_it_is_read() {
-        let count = Arc::new(AtomicU64::new(100));
+        let count = Arc::new(BytesRead::default());
+        count.add(0, 100);
         let done = Done::of(Amount { entries: 1, bytes: 1000 }, Some(Arc::clone(&count)));
-        count.fetch_add(500, Ordering::Relaxed);
+        count.add(0, 500);
         assert_eq!(done.amount().bytes, 500);
-        count.fetch_add(5000, Ordering::Relaxed);
+        count.add(1, 5000);
         assert_eq!(done.amount().bytes, 1000);
     }
 }

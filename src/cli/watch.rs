@@ -7,9 +7,8 @@ use crate::config::file::LogFormat;
 use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
 use crate::error::{Error, ExitCode};
-use crate::model::operation::End;
 use crate::model::{Done, Finding, Problem, Verb};
-use crate::monitor::{Amount, Monitor, Phase};
+use crate::monitor::{Amount, BytesRead, Monitor, Phase};
 use crate::plan::Intent;
 use log::Level;
 use serde_json::{Map, Value};
@@ -24,7 +23,7 @@ impl Monitor for Together<'_> {
     fn begun(&self, run: i64) {
         self.0.iter().for_each(|monitor| monitor.begun(run));
     }
-    fn reading(&self, bytes: &Arc<AtomicU64>) {
+    fn reading(&self, bytes: &Arc<BytesRead>) {
         self.0.iter().for_each(|monitor| monitor.reading(bytes));
     }
     fn phase(&self, phase: Phase, total: Option<Amount>) {
@@ -52,6 +51,9 @@ impl Monitor for Together<'_> {
         self.0.iter().for_each(|monitor| monitor.note(message));
     }
 }
+
+/// Most lines of operations are no longer, in bytes.
+const USUAL_LINE: usize = 128;
 
 /// Writes every operation, problem and warning to the log.
 pub struct Logged {
@@ -123,16 +125,16 @@ impl Monitor for Logged {
         if !log::log_enabled!(target: EVENTS, Level::Info) {
             return;
         }
-        let (whose, mut lines) = (self.whose(), String::new());
-        for done in batch {
-            let Some(text) = events::operation_text(done) else { continue };
+        let whose = self.whose();
+        let mut lines = String::with_capacity(batch.len() * USUAL_LINE);
+        for done in batch.iter().filter(|done| events::is_told(done)) {
             if !lines.is_empty() {
                 lines.push('\n');
             }
             match self.format {
                 LogFormat::Text => {
                     lines.push_str(&whose);
-                    lines.push_str(&text);
+                    events::operation_text(done, &mut lines);
                 }
                 LogFormat::Json => {
                     let mut object = events::event("operation", &self.job, self.run.get());
@@ -218,7 +220,7 @@ impl Monitor for Json {
         self.print("plan", |object| events::plan_fields(object, intent));
     }
     fn done(&self, batch: &[Done]) {
-        for done in batch.iter().filter(|done| !done.silent && matches!(done.end, End::Made(_))) {
+        for done in batch.iter().filter(|done| events::is_told(done)) {
             self.print("operation", |object| events::operation_fields(object, done));
         }
     }

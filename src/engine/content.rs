@@ -4,21 +4,21 @@
 pub use super::arena::Arena;
 use super::holes::{Equality, compare_sparse, is_sparse};
 use super::identity::open_scanned;
-use super::mended::{Answer, Mended, Mender};
+use super::mended::{Answer, Mender, share_time};
 pub use super::near::NearFolder;
 use super::pairs::{Compared, Pair, answer_abreast};
+use super::pending::{Content, Outcome, Pending, hash};
 use crate::cancel::Cancel;
 use crate::clock;
-use crate::hash::{Stream, digest_many};
+use crate::hash::Stream;
 use crate::model::{Attributes, Difference, Digest, EntryPath, Kind, Problem, Stat, Timestamp};
-use crate::plan::decide::Knowledge;
+use crate::plan::decide::{Knowledge, unmoved};
 use crate::plan::desired::Rights;
 use crate::plan::join::Joined;
 use crate::plan::step::Question;
 use crate::store::{Fault, Folder, Store, attributes_of};
 use crate::transfer::Interruption;
 use std::fs::File;
-use std::ops::Range;
 use std::time::Instant;
 
 /// How often a file that changes while it is read is read again.
@@ -55,17 +55,6 @@ pub struct Comparison<'e, S: Store, R: Store> {
     pub cancel: &'e Cancel,
 }
 
-/// A comparison that went well but whose digest is still to be computed with the others.
-pub struct Pending {
-    content: Range<usize>,
-    source: Stat,
-    replica: Stat,
-    attributes: Difference,
-    began: Timestamp,
-    /// The replica's file was mended in the same go.
-    mended: Option<Box<Mended>>,
-}
-
 /// Where small files are compared as a whole: their contents go into the arena, and what is little is mended at once.
 pub struct Bench<'a, S: Store, R: Store> {
     /// Room for contents.
@@ -90,12 +79,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         let started = Instant::now();
         let mut answers =
             Arena::with(self.chunk_bytes, |arena| self.answer_at(questions, &mut Bench { arena, mender }));
-        let share = started.elapsed() / u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
-        for answer in &mut answers {
-            if let Answer::Mended(done) = answer {
-                done.took = share;
-            }
-        }
+        share_time(answers.iter_mut(), started, questions.len());
         answers
     }
 
@@ -293,9 +277,18 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         // what was read, so that the next run sees whatever changed since.
         let attributes = self.compare_attributes(path, pair)?;
         let Pair { source, replica, began, .. } = *pair;
-        let mended = bench.mender.and_then(|mender| mender.mend(joined, pair, attributes)).map(Box::new);
-        let pending = Pending { content, source, replica, attributes, began, mended };
-        Ok(Some(Finding::Pending(pending)))
+        let outcome = match bench.mender.and_then(|mender| mender.mend(joined, pair, attributes)) {
+            Some(mended) => Outcome::Mended(mended),
+            None => Outcome::Compared { source, replica, attributes },
+        };
+        let content = match joined.row.as_ref().and_then(|row| unmoved(&source, &replica, row)) {
+            Some((digest, hashed)) => {
+                bench.arena.release(&content);
+                Content::Known(digest, hashed)
+            }
+            None => Content::Read(content),
+        };
+        Ok(Some(Finding::Pending(Pending { content, began, outcome })))
     }
 
     fn compare_attributes(&self, path: &EntryPath, pair: &Pair) -> Result<Difference, Knowledge> {
@@ -327,18 +320,6 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
             Ok(attributes) => Knowledge::Same { source, replica, digest, attributes, began },
             Err(knowledge) => knowledge,
         }
-    }
-}
-
-/// Hashes contents in memory side by side: then all is known of those that they are the same of.
-pub(super) fn hash(pending: Vec<(usize, Pending)>, arena: &Arena, mut tell: impl FnMut(usize, Answer)) {
-    let contents: Vec<&[u8]> = pending.iter().map(|(_, found)| arena.get(&found.content)).collect();
-    let digests = digest_many(&contents);
-    for ((index, found), digest) in pending.into_iter().zip(digests) {
-        let Pending { source, replica, attributes, began, mended, .. } = found;
-        let same = || Knowledge::Same { source, replica, digest: Some(digest), attributes, began };
-        let answer = mended.map_or_else(|| Answer::Known(same()), |mended| mended.done(digest, began));
-        tell(index, answer);
     }
 }
 

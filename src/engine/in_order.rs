@@ -12,6 +12,9 @@ const TOGETHER: usize = 256;
 /// So many batches may be out or wait for one that is.
 const AHEAD: u64 = 16;
 
+/// So many that are back are many.
+const BEHIND: usize = 8;
+
 /// The number of a batch, by which its turn is known.
 pub type Turn = u64;
 
@@ -22,7 +25,7 @@ pub struct InOrder {
     /// The turn of the next batch that goes out, and of the next that goes on.
     next: Turn,
     due: Turn,
-    back: BTreeMap<Turn, Vec<Looked>>,
+    back: BTreeMap<Turn, Looked>,
 }
 
 impl InOrder {
@@ -42,6 +45,11 @@ impl InOrder {
         self.next - self.due >= AHEAD
     }
 
+    /// Whether much is back that has not gone on.
+    pub fn is_behind(&self) -> bool {
+        self.back.len() >= BEHIND
+    }
+
     /// Takes the next path. Returns a batch to be looked at once there are enough of them.
     pub fn add(&mut self, joined: Joined) -> Option<(Turn, Vec<Joined>)> {
         self.gathered.push(joined);
@@ -59,12 +67,12 @@ impl InOrder {
     }
 
     /// Takes a batch that was looked at.
-    pub fn came_back(&mut self, turn: Turn, looked: Vec<Looked>) {
+    pub fn came_back(&mut self, turn: Turn, looked: Looked) {
         self.back.insert(turn, looked);
     }
 
     /// The next batch in path order, if it is back.
-    pub fn go_on(&mut self) -> Option<Vec<Looked>> {
+    pub fn go_on(&mut self) -> Option<Looked> {
         let looked = self.back.remove(&self.due)?;
         self.due += 1;
         Some(looked)
@@ -95,7 +103,8 @@ mod tests {
             let mut which = which.iter().cycle();
             let mut settle = |order: &mut InOrder, out: &mut Vec<(Turn, Vec<Joined>)>, gone: &mut Vec<EntryPath>| {
                 let (turn, batch) = out.swap_remove(which.next().unwrap().index(out.len()));
-                order.came_back(turn, batch.into_iter().map(|joined| (joined, None)).collect());
+                let answers = batch.iter().map(|_| None).collect();
+                order.came_back(turn, Looked { paths: batch, answers });
                 while let Some(batch) = order.go_on() {
                     gone.extend(batch.into_iter().map(|(joined, _)| joined.path));
                 }

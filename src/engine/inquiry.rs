@@ -2,6 +2,7 @@
 //! know or may be done at once; the workers' replies come back to it while the join goes on.
 
 mod ending;
+mod looks;
 
 use super::books::Books;
 use super::content::{Comparison, is_large};
@@ -13,6 +14,7 @@ use super::in_order::{InOrder, Turn};
 use super::listed::Looked;
 use super::mended::{Answer, Mender};
 use super::renames::{Asides, Renamed};
+use super::trend::Trend;
 use super::workers::Window;
 use crate::error::Error;
 use crate::hash::LANES;
@@ -36,7 +38,7 @@ pub enum Reply {
     /// A batch of questions with their answers.
     Answers(Vec<Question>, Vec<Answer>),
     /// What the walks only listed was looked at.
-    Looked(Turn, Vec<Looked>),
+    Looked(Turn, Looked),
     /// What came of new entries.
     Brought(Brought),
     /// Files of the source with their MD5.
@@ -92,6 +94,8 @@ pub struct Means<'scope> {
     pub site: Option<(&'scope Site<'scope, LocalStore, LocalStore>, &'scope Manifest)>,
     /// How many deletes are let through.
     pub max_delete: MaxDelete,
+    /// What the walks are to look at.
+    pub trend: &'scope Trend,
 }
 
 /// The planner with all that is on its way.
@@ -160,7 +164,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         while let Some(reply) = self.window.try_next() {
             self.hear(reply)?;
         }
-        self.go_on()?;
+        self.go_on_beside_work()?;
         self.send_full()?;
         if self.questions.len() >= ENOUGH_FOR_THE_IDLE && self.window.is_idle() {
             self.flush()?;
@@ -179,43 +183,24 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     /// Decides about the next path, asking where its content must be known and is not.
     fn decide(&mut self, joined: Joined, known: Option<&Knowledge>) -> Result<(), Error> {
-        self.asides.note(&joined);
-        if let Some(pioneer) = &mut self.pioneer {
-            pioneer.pass(&joined.path);
+        self.note(&joined);
+        let (trend, counts) = (self.means.trend, self.means.trend.counts(&joined));
+        let step = self.planner.feed(joined, known);
+        if counts {
+            trend.note(known.is_some() || matches!(step, Step::Ask(_)));
         }
-        let step = match (self.planner.feed(joined), known) {
-            (Step::Ask(question), Some(known)) => self.planner.learn(*question, known),
-            (step, _) => step,
-        };
+        if self.planner.surveys() {
+            trend.end();
+        }
         self.take(step)
     }
 
-    /// Has a batch looked at, unless so much is out that others must go on first.
-    fn look_at(&mut self, (turn, batch): (Turn, Vec<Joined>)) -> Result<(), Error> {
-        let Some(comparison) = self.means.comparison else { return Ok(()) };
-        while self.order.is_far_ahead()
-            && let Some(reply) = self.window.next()
-        {
-            self.hear(reply)?;
-            self.go_on()?;
+    /// The join has come to this path.
+    fn note(&mut self, joined: &Joined) {
+        self.asides.note(joined);
+        if let Some(pioneer) = &mut self.pioneer {
+            pioneer.pass(&joined.path);
         }
-        self.make_room()?;
-        let (rules, until) = (self.planner.rules(), self.planner.names_until());
-        self.window.submit(move || Reply::Looked(turn, comparison.look_at(batch, rules, until)));
-        Ok(())
-    }
-
-    /// Decides about what was looked at, as far as that is next.
-    fn go_on(&mut self) -> Result<(), Error> {
-        while let Some(looked) = self.order.go_on() {
-            for (joined, known) in looked {
-                // It may be gone since it was listed.
-                if joined.source.is_some() || joined.replica.is_some() || joined.row.is_some() {
-                    self.decide(joined, known.as_ref())?;
-                }
-            }
-        }
-        Ok(())
     }
 
     fn take(&mut self, step: Step) -> Result<(), Error> {
@@ -256,7 +241,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             }
             self.renamed.push(renamed);
         }
-        let step = self.planner.go_on(suspect.joined);
+        let step = self.planner.go_on(suspect.joined, None);
         self.take(step)
     }
 
@@ -351,7 +336,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
                             let step = self.planner.learn(question, &knowledge);
                             self.take(step)?;
                         }
-                        Answer::Mended(done) => dones.push(*done),
+                        Answer::Mended(mended) => dones.push(mended.done(question.joined.path)),
                     }
                 }
                 if dones.is_empty() { Ok(()) } else { (self.books.settle)(dones) }

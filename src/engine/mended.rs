@@ -5,12 +5,12 @@ use super::execute::Site;
 use super::pairs::Pair;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Change, Difference, Digest, Done, Record, Seen, Timestamp, Verb};
+use crate::model::{Change, Difference, Digest, Done, EntryPath, Record, Seen, Stat, Timestamp, Verb};
 use crate::plan::decide::{Decision, Knowledge, Rules, decide};
 use crate::plan::join::Joined;
 use crate::plan::shared;
 use crate::store::{Store, mend_open};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where files may be mended as they are compared, and what holds there. A dry run has none.
 pub struct Mender<'s, S: Store, R: Store> {
@@ -28,17 +28,25 @@ impl<S: Store, R: Store> Clone for Mender<'_, S, R> {
 
 impl<S: Store, R: Store> Copy for Mender<'_, S, R> {}
 
-/// A file that was mended: its row, but for the digest.
-pub struct Mended(Record);
+/// A file that was mended.
+#[derive(Clone, Debug)]
+pub struct Mended {
+    source: Stat,
+    /// As it is now.
+    replica: Stat,
+    racy: bool,
+    /// Its digest and when that was computed, once they are known.
+    content: Option<(Digest, Timestamp)>,
+    took: Duration,
+}
 
 /// What comes of a question.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
 pub enum Answer {
     /// What is known now.
     Known(Knowledge),
     /// All that was to be done is done.
-    Mended(Box<Done>),
+    Mended(Mended),
 }
 
 impl Answer {
@@ -47,6 +55,16 @@ impl Answer {
         match self {
             Answer::Known(knowledge) => Some(knowledge),
             Answer::Mended(_) => None,
+        }
+    }
+}
+
+/// Gives what was done its share of the time that `count` answers took from `started` on.
+pub fn share_time<'a>(answers: impl Iterator<Item = &'a mut Answer>, started: Instant, count: usize) {
+    let share = started.elapsed() / u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    for answer in answers {
+        if let Answer::Mended(mended) = answer {
+            mended.took = share;
         }
     }
 }
@@ -77,24 +95,30 @@ impl<S: Store, R: Store> Mender<'_, S, R> {
         self.site.note_applied(&joined.path, applied);
         self.site.note_losses(&source, &replica);
         let racy = is_racy(source.fingerprint.ctime, began, self.site.tick_nanos, None);
-        Some(Mended(Record::new(joined.path.clone(), &source, &replica, None, racy)))
+        Some(Mended { source, replica, racy, content: None, took: Duration::ZERO })
     }
 }
 
 impl Mended {
-    /// What is true now that its content is known, which was read from `began` on.
-    pub fn done(self, digest: Digest, began: Timestamp) -> Answer {
-        let Mended(mut row) = self;
-        (row.digest, row.hashed) = (Some(digest), Some(began));
-        Answer::Mended(Box::new(Done {
-            path: row.path.clone(),
+    /// The same now that its content is known, and when that was computed.
+    #[must_use]
+    pub fn with_content(self, content: Option<(Digest, Timestamp)>) -> Self {
+        Self { content, ..self }
+    }
+
+    /// What was done, to the file `path`.
+    pub fn done(self, path: EntryPath) -> Done {
+        let Self { source, replica, racy, content, took } = self;
+        let row = Record::new(path.clone(), &source, &replica, content, racy);
+        Done {
+            path,
             verb: Verb::Metadata,
             from: None,
             end: End::Made(Some(Change::Put(row))),
             bytes: 0,
-            digest: Some(digest),
-            took: Duration::ZERO,
+            digest: content.map(|(digest, _)| digest),
+            took,
             silent: false,
-        }))
+        }
     }
 }

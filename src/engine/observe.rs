@@ -39,7 +39,7 @@ pub fn walk<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     side: Side,
     store: Option<&'env LocalStore>,
-    look: Look,
+    look: Look<'env>,
     threads: usize,
     cancel: &'env Cancel,
 ) -> Result<EntryStream<'env>, Error> {

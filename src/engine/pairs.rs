@@ -5,7 +5,7 @@ use super::content::{Comparison, Finding, TRIES, restat, stood_still};
 use super::near::NearFolder;
 use crate::hash::Stream;
 use crate::model::{Digest, Stat, Timestamp};
-use crate::plan::decide::Knowledge;
+use crate::plan::decide::{Knowledge, unmoved};
 use crate::plan::step::Question;
 use crate::store::Store;
 use crate::transfer::cache::{FLOOD, Passage};
@@ -32,7 +32,8 @@ struct Walked<'c> {
     filled: usize,
     at: u64,
     passages: Option<(Passage, Passage)>,
-    hash: Stream,
+    /// `None`: the row knows the digest.
+    hash: Option<Stream>,
     same: Result<bool, Interruption>,
     cancel: &'c crate::cancel::Cancel,
 }
@@ -70,8 +71,8 @@ impl Lane for Walked<'_> {
     }
 
     fn hashing<'l>(&'l mut self, work: &mut Vec<(&'l mut Stream, &'l [u8])>) {
-        if self.filled > 0 {
-            work.push((&mut self.hash, &self.buffers.0[..self.filled]));
+        if let Some(hash) = self.hash.as_mut().filter(|_| self.filled > 0) {
+            work.push((hash, &self.buffers.0[..self.filled]));
         }
     }
 }
@@ -109,7 +110,10 @@ pub fn answer_abreast<S: Store, R: Store>(
                 Finding::Pair(pair) => {
                     let spare = spare.borrow_mut().pop();
                     let buffers = spare.unwrap_or_else(|| (vec![0; piece], vec![0; piece]));
-                    return Some(Walked::new(index, tries, *pair, buffers, comparison.cancel));
+                    let row = questions[index].joined.row.as_ref();
+                    let known = row.and_then(|row| unmoved(&pair.source, &pair.replica, row)).is_some();
+                    let hash = (!known).then(Stream::new);
+                    return Some(Walked::new((index, tries), *pair, buffers, hash, comparison.cancel));
                 }
                 Finding::Known(knowledge) => answer.borrow_mut()(index, knowledge),
                 // Without an arena nothing is read into one.
@@ -125,7 +129,7 @@ pub fn answer_abreast<S: Store, R: Store>(
             let still = restat(&pair.source_file).map(|now| stood_still(&pair.source, &now));
             Ok(match still.map_err(Interruption::Source)? {
                 false => Compared::Restless,
-                true if same => Compared::Same(Some(hash.finish())),
+                true if same => Compared::Same(hash.map(Stream::finish)),
                 true => Compared::Different,
             })
         });
@@ -138,16 +142,15 @@ pub fn answer_abreast<S: Store, R: Store>(
 
 impl<'c> Walked<'c> {
     fn new(
-        index: usize,
-        tries: u32,
+        (index, tries): (usize, u32),
         pair: Pair,
         buffers: Buffers,
+        hash: Option<Stream>,
         cancel: &'c crate::cancel::Cancel,
     ) -> Self {
         let size = pair.source.fingerprint.size;
         let of = |file: &File| Passage::of(file, size);
         let passages = (size > FLOOD).then(|| (of(&pair.source_file), of(&pair.replica_file)));
-        let hash = Stream::new();
         Self { index, tries, pair, buffers, filled: 0, at: 0, passages, hash, same: Ok(true), cancel }
     }
 }

@@ -12,6 +12,7 @@ use super::relocate;
 use super::renames::identify;
 use super::report::{Report, Tally};
 use super::scan::Scan;
+use super::trend::Looks;
 use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
@@ -23,7 +24,7 @@ use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::{Approved, approve};
 use crate::plan::round::Round;
-use crate::store::local::{self, LocalStore};
+use crate::store::local::LocalStore;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
@@ -201,7 +202,7 @@ impl Look<'_> {
             rules: self.rules,
             cancel: self.cancel,
             site: None,
-            look: local::Look::AtAll,
+            looks: Looks::AtAll,
             renames: foresight.is_none() && self.job.settings.filter.is_placeless(),
             ahead: Ahead::Nothing,
             round: Round::default(),

@@ -16,6 +16,7 @@ use super::renames::{Renamed, identify};
 use super::report::{Report, Tally};
 use super::scan::{Scan, comparison};
 use super::trash::{Opened, Trash};
+use super::trend::Looks;
 use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
@@ -31,7 +32,7 @@ use crate::plan::early::Ahead;
 use crate::plan::gate::approve;
 use crate::plan::round::Round;
 use crate::plan::{Plan, TRASH};
-use crate::store::local::{LocalStore, Look};
+use crate::store::local::LocalStore;
 use crate::transfer::clone::Clones;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -222,7 +223,7 @@ impl<'e> Pass<'e> {
         let filter = &self.job.settings.filter;
         // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
         let renames = first && filter.is_placeless();
-        let look = if first { Look::AtAll } else { self.look_at_first() };
+        let look = self.looks(first);
         let mut scanned =
             self.look(&site, (look, renames), (ahead.clone(), Round::first()), HashMap::new(), report)?;
         let Some(again) = scanned.again.take() else { return self.in_rounds(scanned, site, ahead, report) };
@@ -234,7 +235,7 @@ impl<'e> Pass<'e> {
         // What the first look mended may have lost something.
         let site = Site { owner_lost: site.owner_lost, time_lost: site.time_lost, ..self.site() };
         let whose = (again.ahead.clone(), Round::first());
-        let scanned = self.look(&site, (Look::AtAll, false), whose, readied, report)?;
+        let scanned = self.look(&site, (Looks::AtAll, false), whose, readied, report)?;
         self.in_rounds(scanned, site, again.ahead, report)
     }
 
@@ -250,14 +251,16 @@ impl<'e> Pass<'e> {
         relocate::carry_out(&site, &comparison, renamed, root, self.manifest, tally, self.monitor)
     }
 
-    /// What is looked at where no row is known. The files of a replica that is adopted are read on both sides: whoever
-    /// opens them looks at them as well.
-    fn look_at_first(&self) -> Look {
+    /// What is looked at first. The files of a replica that is adopted are read on both sides: whoever opens them looks
+    /// at them as well. Where rows are known, that may turn out to be so.
+    fn looks(&self, has_rows: bool) -> Looks {
         let by_size = self.job.settings.filter.has_sizes();
         if by_size || self.rules.trust_metadata || !self.trees.replica.holds_anything() {
-            Look::AtAll
+            Looks::AtAll
+        } else if has_rows {
+            Looks::AsFilesTurnOut
         } else {
-            Look::NotAtFiles
+            Looks::NotAtFiles
         }
     }
 
@@ -265,7 +268,7 @@ impl<'e> Pass<'e> {
     fn look(
         &self,
         site: &Site<'_, LocalStore, LocalStore>,
-        (look, renames): (Look, bool),
+        (looks, renames): (Looks, bool),
         (ahead, round): (Ahead, Round),
         readied: HashMap<EntryPath, Option<Verb>>,
         report: &mut Report,
@@ -311,7 +314,7 @@ impl<'e> Pass<'e> {
             rules: self.rules,
             cancel: self.cancel,
             site: Some((site, manifest)),
-            look,
+            looks,
             renames,
             ahead,
             round,

@@ -7,6 +7,7 @@ use super::foresight::Foresight;
 use super::inquiry::{Inquiry, Means, Scanned};
 use super::job::Job;
 use super::observe;
+use super::trend::{Looks, Trend};
 use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -20,7 +21,7 @@ use crate::plan::planner::Planner;
 use crate::plan::round::Round;
 use crate::plan::step::Mode;
 use crate::plan::visible::Sight;
-use crate::store::local::{LocalStore, Look};
+use crate::store::local::LocalStore;
 use std::collections::HashMap;
 
 /// Entries between two reports of progress.
@@ -43,7 +44,7 @@ pub struct Scan<'e> {
     /// Where new entries are brought over while the join goes on.
     pub site: Option<(&'e Site<'e, LocalStore, LocalStore>, &'e Manifest)>,
     /// What the walks look at.
-    pub look: Look,
+    pub looks: Looks,
     /// Look for folders that have another name; a second look may follow.
     pub renames: bool,
     /// Which new entries go ahead.
@@ -88,11 +89,12 @@ impl Scan<'_> {
         let comparison =
             self.replica.map(|replica| comparison(self.job, self.source, replica, self.rules, self.cancel));
         let mode = Mode { renames: self.renames, ahead: self.ahead.clone(), round: self.round.clone() };
+        let trend = Trend::new(self.looks);
+        let look = trend.look();
         std::thread::scope(|scope| {
             let threads = self.job.settings.workers;
-            let source =
-                observe::walk(scope, Side::Source, Some(self.source), self.look, threads, self.cancel)?;
-            let replica = observe::walk(scope, Side::Replica, self.replica, self.look, threads, self.cancel)?;
+            let source = observe::walk(scope, Side::Source, Some(self.source), look, threads, self.cancel)?;
+            let replica = observe::walk(scope, Side::Replica, self.replica, look, threads, self.cancel)?;
             let replica: Box<dyn Iterator<Item = Result<Entry, Error>>> = match self.foresight {
                 Some(foresight) => Box::new(foresight.entries(replica)),
                 None => Box::new(replica),
@@ -102,7 +104,8 @@ impl Scan<'_> {
             workers.within(|window| {
                 let planner = Planner::new(self.rules, mode).after_readying(self.readied.clone());
                 let max_delete = self.job.settings.max_delete;
-                let means = Means { comparison: comparison.as_ref(), site: self.site, max_delete };
+                let means =
+                    Means { comparison: comparison.as_ref(), site: self.site, max_delete, trend: &trend };
                 let mut inquiry = Inquiry::new(planner, means, window, books, monitor);
                 let mut scanned = 0;
                 let all = || -> Result<(), Error> {

@@ -3,13 +3,13 @@
 use crate::cancel::Cancel;
 use crate::config::settings::Settings;
 use crate::error::Error;
+use crate::monitor::BytesRead;
 use crate::priority;
 use crate::transfer::pace::Pace;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Workers {
     }
 
     /// Bytes of contents that they have read so far: a count that goes on.
-    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+    pub fn bytes_read(&self) -> Arc<BytesRead> {
         self.pace.bytes_read()
     }
 
@@ -95,6 +95,11 @@ impl<'scope, R: Send + 'scope> Window<'_, 'scope, R> {
     /// Whether an outcome must be taken before more work is handed out that takes long and holds much.
     pub fn has_plenty(&self) -> bool {
         self.out >= self.workers * BATCHES_PER_WORKER + SPARE_LONG_BATCHES
+    }
+
+    /// Whether each worker has work and more to come.
+    pub fn is_busy(&self) -> bool {
+        self.out - self.receiver.len() >= self.workers * BATCHES_PER_WORKER
     }
 
     /// How many there are to work.

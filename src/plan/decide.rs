@@ -247,9 +247,9 @@ fn undamaged(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Time
     (untouched && rules.rotten.contains(&row.path)).then(|| row.digest.zip(row.hashed)).flatten()
 }
 
-/// The digest of equal contents that were not hashed: the row's, where all figures of either side say
-/// that its bytes are those of the row.
-fn unmoved(source: &Stat, replica: &Stat, row: &Record) -> Option<(Digest, Timestamp)> {
+/// The digest of equal contents that need not be hashed: the row's, where all figures of either side say that its bytes
+/// are those of the row. Also when it was computed.
+pub fn unmoved(source: &Stat, replica: &Stat, row: &Record) -> Option<(Digest, Timestamp)> {
     if replica.fingerprint == row.replica { row.digest.zip(row.hashed) } else { expected(source, row) }
 }
 

@@ -1,6 +1,7 @@
 //! Collects decisions into a plan, and the folders that its operations touch.
 
 mod finish;
+mod meet;
 
 use super::census::Census;
 use super::decide::{Decision, Knowledge, Rules, decide};
@@ -71,34 +72,10 @@ impl<'r> Planner<'r> {
         Self { readied: folders, ..self }
     }
 
-    /// Decides about the next path of the join.
-    pub fn feed(&mut self, mut joined: Joined) -> Step {
-        if !self.rules.rights.preserve.specials && joined.source.as_ref().is_some_and(Seen::is_special) {
-            joined.source = None;
-        }
-        self.census.count(&joined, &self.rules.nodev);
-        if let Some(Seen::Foreign(_) | Seen::Excluded) = &joined.replica {
-            self.occupied.by(&joined.path);
-        }
-        let shielded = self.shields.cover(&joined.path);
-        self.shields.raise(&joined);
-        if shielded {
+    /// Decides about the next path of the join, of whose contents this is `known`.
+    pub fn feed(&mut self, mut joined: Joined, known: Option<&Knowledge>) -> Step {
+        if !self.meet(&mut joined) {
             return Step::Settled;
-        }
-        if let (true, Some(Seen::Foreign(source))) = (joined.path.is_folder(), &joined.source) {
-            // The mount point is part of the tree, as a folder with nothing in it.
-            joined.source = Some(Seen::Present(*source));
-        }
-        if let Some(Seen::Unlisted(..) | Seen::Vanished | Seen::Unreadable(_)) = &joined.source {
-            self.stays.insert(joined.path.other_kind());
-        }
-        self.trail.follow(&joined);
-        if self.mode.renames {
-            match (&joined.source, &joined.row) {
-                (None, Some(row)) => drop(self.vanished.insert(row.source.inode)),
-                (Some(_), None) => self.fresh += usize::from(joined.replica.is_none()),
-                _ => {}
-            }
         }
         if self.mode.renames && self.is_suspect(&joined) {
             let way = self.trail.folders();
@@ -106,11 +83,11 @@ impl<'r> Planner<'r> {
             let way = way[..way.len() - 1].to_vec();
             return Step::Suspect(Box::new(Suspect { joined, way }));
         }
-        self.go_on(joined)
+        self.go_on(joined, known)
     }
 
     /// Decides about a path that was fed.
-    pub fn go_on(&mut self, joined: Joined) -> Step {
+    pub fn go_on(&mut self, joined: Joined, known: Option<&Knowledge>) -> Step {
         if self.mode.renames && self.is_too_much() {
             self.survey();
         }
@@ -131,11 +108,10 @@ impl<'r> Planner<'r> {
                 } else {
                     self.trail.enclosing(&joined.path)
                 };
-                match task.cloned() {
-                    Some(folder) => {
-                        Step::Ask(Box::new(Question { joined, folder: Some(folder), elsewhere: None }))
-                    }
-                    None => Step::Settled,
+                let Some(folder) = task.cloned() else { return Step::Settled };
+                match known {
+                    Some(known) => self.conclude(&joined, Some(folder), known),
+                    None => Step::Ask(Box::new(Question { joined, folder: Some(folder), elsewhere: None })),
                 }
             }
             Decision::Folder(verb, difference) => {
@@ -177,6 +153,11 @@ impl<'r> Planner<'r> {
         self.plan = Plan::default();
         self.folders.clear();
         self.links = Links::new(Round::default());
+    }
+
+    /// Whether it plans nothing any more.
+    pub fn surveys(&self) -> bool {
+        self.surveys
     }
 
     /// Whether a second look is to plan, and what may go ahead in it.
@@ -258,14 +239,18 @@ impl<'r> Planner<'r> {
         if self.surveys {
             return Step::Settled;
         }
-        match self.as_told(decide(&question.joined, Some(knowledge), self.rules), question.path()) {
+        self.conclude(&question.joined, question.folder, knowledge)
+    }
+
+    fn conclude(&mut self, joined: &Joined, folder: Option<Arc<FolderTask>>, known: &Knowledge) -> Step {
+        match self.as_told(decide(joined, Some(known), self.rules), &joined.path) {
             Decision::Folder(verb, difference) => {
-                if let Some(folder) = &question.folder {
+                if let Some(folder) = &folder {
                     self.add_folder(folder, verb, difference);
                 }
                 Step::Settled
             }
-            decision => self.settle(decision, &question.joined, question.folder),
+            decision => self.settle(decision, joined, folder),
         }
     }
 

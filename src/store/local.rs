@@ -16,16 +16,32 @@ use rustix::io::retry_on_intr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a walk looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+#[derive(Clone, Copy, Debug)]
+pub enum Look<'w> {
     /// All that is there.
     AtAll,
     /// All but what a listing says is a file: whoever opens it anyway looks at it
     /// ([`Seen::Listed`](crate::model::Seen::Listed)).
     NotAtFiles,
+    /// The same while this is set, which may change as the walk goes on.
+    NotAtFilesWhile(&'w AtomicBool),
+}
+
+/// For walks that never look at files.
+static ALWAYS: AtomicBool = AtomicBool::new(true);
+
+impl<'w> Look<'w> {
+    fn leaves_files(self) -> Option<&'w AtomicBool> {
+        match self {
+            Look::AtAll => None,
+            Look::NotAtFiles => Some(&ALWAYS),
+            Look::NotAtFilesWhile(leaves) => Some(leaves),
+        }
+    }
 }
 
 /// A local root, held open: whatever its path leads to later, this is the folder that was checked.
@@ -76,7 +92,7 @@ impl LocalStore {
     /// Walks the whole tree with so many threads, the calling one included, and gives `body` what is found.
     pub fn walk<T>(
         &self,
-        look: Look,
+        look: Look<'_>,
         threads: usize,
         cancel: &Cancel,
         body: impl FnOnce(&mut Walk<'_, '_>) -> T,
@@ -91,7 +107,7 @@ impl LocalStore {
             memory: &self.memory,
             cancel,
             // What is mounted on a file of a source is told by a walk only: others go on into it.
-            leaves_files: look == Look::NotAtFiles && (!self.is_source || self.mounts == Mounts::Cross),
+            leaves_files: look.leaves_files().filter(|_| !self.is_source || self.mounts == Mounts::Cross),
             alive: NamesAlive::default(),
             #[cfg(test)]
             before_step: None,
@@ -240,5 +256,53 @@ impl Writes for LocalWrites {
             syncfs(self.own.get(device).unwrap_or(folder)).during("make durable (syncfs)")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, Seen};
+    use std::fs::{self, File};
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn nothing_is_lost_where_files_are_left_to_others_now_and_then() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..4000 {
+            let folder = dir.path().join(format!("{:02}", number % 40));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{number}")), "").unwrap();
+        }
+        let store = LocalStore::source(File::open(dir.path()).unwrap().into(), Mounts::Cross);
+        let (leaves, cancel) = (AtomicBool::new(false), Cancel::new());
+        let (mut looked_at, mut listed) = (0, 0);
+        for threads in [1, 2, 4, 4] {
+            let turn = AtomicBool::new(true);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while turn.load(Ordering::Relaxed) {
+                        leaves.fetch_xor(true, Ordering::Relaxed);
+                        std::thread::yield_now();
+                    }
+                });
+                let (mut files, mut odd) = (0, Vec::new());
+                store.walk(Look::NotAtFilesWhile(&leaves), threads, &cancel, |walk| {
+                    for entry in walk.filter(|entry| !entry.path.is_folder() && !entry.path.is_root()) {
+                        files += 1;
+                        match entry.seen {
+                            Seen::Present(stat) if stat.kind() == Kind::File => looked_at += 1,
+                            Seen::Listed => listed += 1,
+                            seen => odd.push((entry.path, seen)),
+                        }
+                    }
+                });
+                turn.store(false, Ordering::Relaxed);
+                assert!(odd.is_empty(), "{odd:?}");
+                assert_eq!(files, 4000);
+            });
+        }
+        assert!(looked_at > 0 && listed > 0, "{looked_at} {listed}");
     }
 }

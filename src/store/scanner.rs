@@ -68,6 +68,7 @@ enum Loss {
 }
 
 type Pieces = Vec<Piece<Entry, Task>>;
+type Held = Result<OwnedFd, Loss>;
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(terms: Terms<'a>) -> Self {
@@ -277,7 +278,10 @@ impl<'a> Scanner<'a> {
         let end = range.end;
         let mut number = range.start;
         let mut passed_folders = false;
-        let nothing = |number| folder.names.is_folder(number) || self.is_left(folder, number);
+        // Asked once: where nothing is to be looked at, there is no handle to look with.
+        let leaves_files = self.terms.leaves_files();
+        let is_left = |number| leaves_files && folder.names.told(number) == Told::File;
+        let nothing = |number| folder.names.is_folder(number) || is_left(number);
         let handle = if range.clone().all(nothing) { Err(Loss::Away) } else { self.hold(&folder.place) };
         while number < end {
             let first = number;
@@ -295,7 +299,10 @@ impl<'a> Scanner<'a> {
             }
             number = (first..end).find(|&number| folder.names.is_folder(number)).unwrap_or(end);
             let mut entries = Vec::with_capacity(number - first);
-            entries.extend((first..number).filter_map(|number| self.look_at(folder, number, &handle)));
+            entries.extend((first..number).filter_map(|number| {
+                let handle = (!is_left(number)).then_some(&handle);
+                self.look_at(folder, number, handle)
+            }));
             if let Some(entry) = entries.first() {
                 next.push(Piece::Ready(entry.path.as_bytes().to_vec(), entries));
             }
@@ -304,13 +311,9 @@ impl<'a> Scanner<'a> {
         number
     }
 
-    /// Whether others look at what has this name.
-    fn is_left(&self, folder: &Folder, number: usize) -> bool {
-        self.terms.leaves_files && folder.names.told(number) == Told::File
-    }
-
-    /// What the name with this number is, which the listing says is no folder; `None`: it is gone.
-    fn look_at(&self, folder: &Folder, number: usize, handle: &Result<OwnedFd, Loss>) -> Option<Entry> {
+    /// What the name with this number is, which the listing says is no folder; `None`: it is gone. Without a folder to
+    /// look in, others look at it.
+    fn look_at(&self, folder: &Folder, number: usize, handle: Option<&Held>) -> Option<Entry> {
         // The trash has its name in a root; elsewhere only a filter leaves anything out.
         let may_be_trash = folder.place.path.is_root() && folder.names.name(number) == TRASH;
         if may_be_trash || self.terms.filter.is_some() {
@@ -319,9 +322,9 @@ impl<'a> Scanner<'a> {
                 return self.terms.left_out(path);
             }
         }
-        if self.is_left(folder, number) {
+        let Some(handle) = handle else {
             return Some(self.entry(folder.child(number), Seen::Listed));
-        }
+        };
         let names = &folder.names;
         let known = || folder.known.get(names.name(number)).copied();
         let found = match handle {
@@ -359,7 +362,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The open folder `place`, which it may have at hand already.
-    fn hold(&mut self, place: &Arc<Place>) -> Result<OwnedFd, Loss> {
+    fn hold(&mut self, place: &Arc<Place>) -> Held {
         match self.at_hand.take() {
             Some((held, handle)) if Arc::ptr_eq(&held, place) => return Ok(handle),
             other => drop(other),
@@ -377,7 +380,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn put_back(&mut self, place: &Arc<Place>, handle: Result<OwnedFd, Loss>) {
+    fn put_back(&mut self, place: &Arc<Place>, handle: Held) {
         self.at_hand = handle.ok().map(|handle| (Arc::clone(place), handle));
     }
 

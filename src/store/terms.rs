@@ -11,6 +11,7 @@ use crate::model::{Entry, EntryPath, Seen};
 use crate::plan::is_trash;
 use crate::plan::visible::is_hidden;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a walk goes by.
 #[derive(Clone)]
@@ -23,8 +24,8 @@ pub(super) struct Terms<'a> {
     pub(super) filter: Option<&'a Filter>,
     /// The tree is a source: nothing is said of what is left out.
     pub(super) is_source: bool,
-    /// What the listing says are files is not looked at.
-    pub(super) leaves_files: bool,
+    /// While this is set, what the listing says are files is not looked at. `None`: everything is.
+    pub(super) leaves_files: Option<&'a AtomicBool>,
     pub(super) alive: NamesAlive,
     /// What a test has happen before each step.
     #[cfg(test)]
@@ -35,6 +36,11 @@ pub(super) struct Terms<'a> {
 }
 
 impl Terms<'_> {
+    /// Whether what the listing says are files is left to others now; it may be otherwise the next moment.
+    pub(super) fn leaves_files(&self) -> bool {
+        self.leaves_files.is_some_and(|leaves| leaves.load(Ordering::Relaxed))
+    }
+
     /// Whether a pattern leaves this path out, or it is the trash.
     pub(super) fn is_left_out(&self, path: &EntryPath) -> bool {
         is_trash(path) || self.filter.is_some_and(|filter| is_hidden(filter, path))

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::sleep;
@@ -36,7 +37,8 @@ fn walk_of<T>(
     let root = File::open(root).unwrap();
     let (memory, alive) = (MountMemory::default(), NamesAlive::default());
     let (root, mounts) = (root.as_fd(), Mounts::Cross);
-    let (filter, is_source, leaves_files) = (None, true, leaves_files);
+    let leaves = AtomicBool::new(leaves_files);
+    let (filter, is_source, leaves_files) = (None, true, Some(&leaves));
     let memory = &memory;
     let terms =
         Terms { root, mounts, memory, cancel, filter, is_source, leaves_files, alive, before_step, untold };

@@ -7,8 +7,9 @@ pub mod pace;
 pub mod sparse;
 
 use crate::cancel::Cancel;
+use rustix::io::retry_on_intr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 /// Why a transfer ended early.
 #[derive(Debug)]
@@ -93,20 +94,16 @@ fn read_some(file: &File, into: &mut [u8]) -> io::Result<usize> {
     pace::paced(into, |into, _| read_once(file, into))
 }
 
-fn read_once(mut file: &File, into: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match file.read(into) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
+/// By the call itself: the C library's would open a door to the cancellation of threads before each and close it after.
+fn read_once(file: &File, into: &mut [u8]) -> io::Result<usize> {
+    Ok(retry_on_intr(|| rustix::io::read(file, &mut *into))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::io::Seek;
+    use std::io::{Read, Seek};
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();

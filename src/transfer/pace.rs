@@ -5,8 +5,8 @@
 //! away from the one who knows the job).
 
 use crate::cancel::Cancel;
+use crate::monitor::BytesRead;
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const LEAST_PIECE: u64 = 4096;
 /// Bytes that were read, and a limit in bytes a second.
 #[derive(Debug)]
 pub struct Pace {
-    read: Arc<AtomicU64>,
+    read: Arc<BytesRead>,
     /// At least one.
     bytes_per_second: Option<u64>,
     /// Up to when all that was read is paid for.
@@ -35,7 +35,8 @@ pub struct Pace {
 }
 
 thread_local! {
-    static PACE: RefCell<Option<Arc<Pace>>> = const { RefCell::new(None) };
+    /// And where this thread counts.
+    static PACE: RefCell<Option<(Arc<Pace>, usize)>> = const { RefCell::new(None) };
 }
 
 impl Pace {
@@ -47,13 +48,14 @@ impl Pace {
     }
 
     /// Bytes read so far, by all who go by it: a count that goes on.
-    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+    pub fn bytes_read(&self) -> Arc<BytesRead> {
         Arc::clone(&self.read)
     }
 
     /// From now on this thread goes by it.
     pub fn keep_to(self: Arc<Self>) {
-        PACE.with_borrow_mut(|pace| *pace = Some(self));
+        let place = self.read.take_place();
+        PACE.with_borrow_mut(|pace| *pace = Some((self, place)));
     }
 
     /// Bytes to read at a time.
@@ -63,8 +65,8 @@ impl Pace {
     }
 
     /// Counts bytes, and waits until so many more may have been read.
-    fn pay(&self, bytes: usize) {
-        self.read.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    fn pay(&self, place: usize, bytes: usize) {
+        self.read.add(place, u64::try_from(bytes).unwrap_or(u64::MAX));
         let Some(bytes_per_second) = self.bytes_per_second else { return };
         let nanos = u128::try_from(bytes).unwrap_or(u128::MAX).saturating_mul(1_000_000_000)
             / u128::from(bytes_per_second);
@@ -93,12 +95,12 @@ pub(super) fn paced<E>(
     mut read: impl FnMut(&mut [u8], usize) -> Result<usize, E>,
 ) -> Result<usize, E> {
     PACE.with_borrow(|pace| {
-        let Some(pace) = pace else { return read(into, 0) };
+        let Some((pace, place)) = pace else { return read(into, 0) };
         let mut filled = 0;
         while filled < into.len() {
             let end = into.len().min(filled.saturating_add(pace.piece()));
             let more = read(&mut into[filled..end], filled)?;
-            pace.pay(more);
+            pace.pay(*place, more);
             filled += more;
             if filled < end {
                 break;
@@ -158,6 +160,6 @@ mod tests {
         };
         assert_eq!(paced(&mut [0; 10], read), Ok(3));
         assert_eq!(asked, [(0, 10)]);
-        assert_eq!(count.load(Ordering::Relaxed), 3);
+        assert_eq!(count.total(), 3);
     }
 }

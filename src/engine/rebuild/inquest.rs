@@ -85,7 +85,7 @@ impl Scan<'_> {
     }
 
     /// Where all files are read, whoever opens them looks at them as well.
-    fn look(&self) -> Look {
+    fn look(&self) -> Look<'static> {
         let all = self.options.sides == Sides::Both && self.since.is_none() && self.sums.is_none();
         if all && !self.job.settings.filter.has_sizes() { Look::NotAtFiles } else { Look::AtAll }
     }

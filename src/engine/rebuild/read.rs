@@ -101,8 +101,8 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
         if batch.iter().any(is_large) {
             let (mut ours, mut theirs) = (NearFolder::new(self.source), NearFolder::new(self.replica));
             for joined in batch.iter_mut() {
-                look_at_listed(&mut ours, &joined.path, &mut joined.source, false);
-                look_at_listed(&mut theirs, &joined.path, &mut joined.replica, false);
+                look_at_listed(&mut ours, &joined.path, &mut joined.source, None);
+                look_at_listed(&mut theirs, &joined.path, &mut joined.replica, None);
             }
             return stream::read(self, batch).into_iter().map(Some).collect();
         }
@@ -122,6 +122,7 @@ impl<S: Store, R: Store> Reading<'_, S, R> {
             // Opened at once where both sides, or the row and one of them, can be compared.
             let open = (joined.source == Some(Seen::Listed) && joined.replica == Some(Seen::Listed))
                 || joined.row.as_ref().is_some_and(|row| row.digest.is_some());
+            let open = open.then(clock::now);
             let source_opened = look_at_listed(&mut ours, &joined.path, &mut joined.source, open);
             let replica_opened = look_at_listed(&mut theirs, &joined.path, &mut joined.replica, open);
             if is_large(joined) {

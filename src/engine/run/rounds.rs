@@ -6,12 +6,13 @@ use crate::engine::execute::names::settle_ahead;
 use crate::engine::execute::{Site, execute};
 use crate::engine::inquiry::Scanned;
 use crate::engine::report::Report;
+use crate::engine::trend::Looks;
 use crate::error::Error;
 use crate::model::{EntryPath, Kind};
 use crate::plan::Plan;
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve_without_deletes;
-use crate::store::local::{LocalStore, Look};
+use crate::store::local::LocalStore;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
@@ -40,7 +41,7 @@ impl<'e> Pass<'e> {
             let round = if is_full { round.at_last() } else { round.next(waiting) };
             site = self.site();
             scanned =
-                self.look(&site, (Look::AtAll, false), (ahead.clone(), round), HashMap::new(), report)?;
+                self.look(&site, (Looks::AtAll, false), (ahead.clone(), round), HashMap::new(), report)?;
             scanned.plan.problems.retain(|problem| !told.contains(&problem.path));
         }
         Ok((self.note(scanned, report)?, site))
