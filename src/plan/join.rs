@@ -1,7 +1,8 @@
 //! Three sorted streams become one: for each path what source, replica and manifest say of it.
 
-use super::order::{OrderBreach, Ordered};
+use super::order::{OrderBreach, Rising, Stream};
 use crate::model::{Entry, EntryPath, Record, Seen};
+use std::cmp::Ordering;
 
 /// What the three witnesses say of one path; at least one of them knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +19,10 @@ pub struct Joined {
 
 /// The merge of the three streams, in path order.
 pub struct Join<S, R, M> {
-    source: Ordered<S, Entry>,
-    replica: Ordered<R, Entry>,
-    rows: Ordered<M, Record>,
+    source: Stream<S, Entry>,
+    replica: Stream<R, Entry>,
+    rows: Stream<M, Record>,
+    order: Rising,
 }
 
 impl<S, R, M, E> Join<S, R, M>
@@ -33,16 +35,36 @@ where
     /// Joins the streams; each must be in strictly rising path order.
     pub fn new(source: S, replica: R, rows: M) -> Result<Self, E> {
         Ok(Self {
-            source: Ordered::new("source", source)?,
-            replica: Ordered::new("replica", replica)?,
-            rows: Ordered::new("manifest", rows)?,
+            source: Stream::new("source", source)?,
+            replica: Stream::new("replica", replica)?,
+            rows: Stream::new("manifest", rows)?,
+            order: Rising::default(),
         })
     }
 
     fn step(&mut self) -> Result<Option<Joined>, E> {
-        let heads = [self.source.peek(), self.replica.peek(), self.rows.peek()];
-        let Some(least) = heads.into_iter().flatten().min() else { return Ok(None) };
-        let [source, replica, row] = heads.map(|head| head == Some(least));
+        let heads = [
+            (self.source.peek(), self.source.name()),
+            (self.replica.peek(), self.replica.name()),
+            (self.rows.peek(), self.rows.name()),
+        ];
+        let mut least: Option<(&EntryPath, &'static str)> = None;
+        let mut have_it = [false; 3];
+        for (number, (head, name)) in heads.into_iter().enumerate() {
+            let Some(head) = head else { continue };
+            match least.map_or(Ordering::Less, |(least, _)| head.cmp(least)) {
+                Ordering::Less => {
+                    least = Some((head, name));
+                    have_it = [false; 3];
+                    have_it[number] = true;
+                }
+                Ordering::Equal => have_it[number] = true,
+                Ordering::Greater => {}
+            }
+        }
+        let Some((least, name)) = least else { return Ok(None) };
+        self.order.pass(least, name)?;
+        let [source, replica, row] = have_it;
         let source = if source { self.source.take()? } else { None };
         let replica = if replica { self.replica.take()? } else { None };
         let row = if row { self.rows.take()? } else { None };
@@ -103,11 +125,21 @@ mod tests {
         let entry = |p: &str| -> Result<Entry, OrderBreach> {
             Ok(Entry { path: EntryPath::from(p), seen: Seen::Unreadable(String::new()) })
         };
-        for pair in [["b", "a"], ["a", "a"]] {
-            let none = || std::iter::empty::<Result<Entry, OrderBreach>>();
-            let rows = std::iter::empty::<Result<Record, OrderBreach>>();
-            let mut join = Join::new(pair.map(entry).into_iter(), none(), rows).unwrap();
-            assert!(join.any(|item| item.is_err()), "{pair:?}");
+        for (ours, theirs) in [
+            (vec!["b", "a"], vec![]),
+            (vec!["a", "a"], vec![]),
+            (vec!["a", "a"], vec!["a", "b"]),
+            (vec!["a", "c", "b"], vec!["a", "b", "c"]),
+            (vec!["c"], vec!["b", "d", "a"]),
+            (vec!["", "a"], vec!["a", ""]),
+        ] {
+            for (source, replica) in [(&ours, &theirs), (&theirs, &ours)] {
+                let of =
+                    |paths: &Vec<&str>| paths.iter().map(|path| entry(path)).collect::<Vec<_>>().into_iter();
+                let rows = std::iter::empty::<Result<Record, OrderBreach>>();
+                let mut join = Join::new(of(source), of(replica), rows).unwrap();
+                assert!(join.any(|item| item.is_err()), "{source:?} {replica:?}");
+            }
         }
     }
 }

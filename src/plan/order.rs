@@ -1,4 +1,4 @@
-//! The guard on every stream: entries come in strictly rising path order, or the run stops.
+//! Streams of what has a path, and the guard on their order: it rises strictly, or the run stops.
 
 use super::rebased::Rebase;
 use crate::model::{Entry, EntryPath, Record};
@@ -45,23 +45,22 @@ impl Rebase for Record {
     }
 }
 
-/// An iterator with one item in hand, whose order is checked as it goes.
-pub struct Ordered<I, T> {
-    stream: &'static str,
+/// An iterator with one item in hand.
+pub struct Stream<I, T> {
+    name: &'static str,
     rest: I,
     head: Option<T>,
 }
 
-impl<I, T, E> Ordered<I, T>
+impl<I, T, E> Stream<I, T>
 where
     I: Iterator<Item = Result<T, E>>,
     T: Keyed,
-    E: From<OrderBreach>,
 {
-    /// Takes the first item in hand; `stream` names the iterator in messages.
-    pub fn new(stream: &'static str, mut rest: I) -> Result<Self, E> {
+    /// Takes the first item in hand; `name` is the iterator's in messages.
+    pub fn new(name: &'static str, mut rest: I) -> Result<Self, E> {
         let head = rest.next().transpose()?;
-        Ok(Self { stream, rest, head })
+        Ok(Self { name, rest, head })
     }
 
     /// The path of the item in hand.
@@ -69,18 +68,41 @@ where
         self.head.as_ref().map(Keyed::key)
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Gives away the item in hand, and takes the next one.
     pub fn take(&mut self) -> Result<Option<T>, E> {
-        let Some(head) = self.head.take() else { return Ok(None) };
-        self.head = self.rest.next().transpose()?;
-        match &self.head {
-            Some(next) if next.key() <= head.key() => Err(OrderBreach {
-                stream: self.stream,
-                before: head.key().clone(),
-                after: next.key().clone(),
-            }
-            .into()),
-            _ => Ok(Some(head)),
+        let next = if self.head.is_some() { self.rest.next().transpose()? } else { None };
+        Ok(std::mem::replace(&mut self.head, next))
+    }
+}
+
+/// The order of what leaves a merge, which always takes the least that its streams have in hand: where one of them steps
+/// back, or stays where it was, the next to leave is no greater than the last.
+#[derive(Debug, Default)]
+pub struct Rising {
+    /// The last path; the memory is used again and again.
+    last: Vec<u8>,
+    begun: bool,
+}
+
+impl Rising {
+    /// Takes the next path that leaves, which comes from `stream`.
+    pub fn pass(&mut self, path: &EntryPath, stream: &'static str) -> Result<(), OrderBreach> {
+        let next = path.as_bytes();
+        if self.begun && next <= self.last.as_slice() {
+            return Err(OrderBreach {
+                stream,
+                before: EntryPath::from_bytes(self.last.as_slice()),
+                after: path.clone(),
+            });
         }
+        self.begun = true;
+        self.last.clear();
+        self.last.extend_from_slice(next);
+        Ok(())
     }
 }
