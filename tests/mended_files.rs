@@ -9,6 +9,7 @@ mod common;
 use common::program::start;
 use common::tree::{Tree, chmod, inode, mtime, remove, set_attribute, set_mtime, write};
 use common::{Mirror, is_root, settle, skip};
+use rusqlite::types::Value;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
@@ -117,18 +118,19 @@ fn each_of_very_many_files_is_mended_once_beside_everything_else_that_changed() 
     check_that_each_is_mended_once(VERY_MANY);
 }
 
-/// Stops a run over touched files after each of these times, two of three by a kill.
+/// Stops a run over touched files after each of these times, in milliseconds, by this signal.
 #[track_caller]
-fn check_that_all_are_whole(files: i64, stops: impl Iterator<Item = Duration>) {
+fn check_that_all_are_whole(files: i64, stops: impl Iterator<Item = (u64, Signal)>) {
     let mirror = mirrored(files);
     let names = Tree::of(&mirror.replica).names();
-    for (version, after) in (1..).zip(stops) {
+    for (version, (after, signal)) in (1..).zip(stops) {
         touch_all(&mirror, files, version);
         let running = start(mirror.once(&[]));
-        sleep(after);
-        running.signal(if version % 3 == 0 { Signal::TERM } else { Signal::KILL });
+        sleep(Duration::from_millis(after));
+        running.signal(signal);
         running.wait();
         assert_eq!(Tree::of(&mirror.replica).names(), names);
+        let mut mended = 0;
         for number in 0..files {
             let replica = mirror.in_replica(path(number));
             assert_eq!(fs::read(&replica).unwrap(), format!("the content of file {number}").into_bytes());
@@ -136,6 +138,13 @@ fn check_that_all_are_whole(files: i64, stops: impl Iterator<Item = Duration>) {
             let is_known =
                 version == 1 || [version - 1, version].map(|v| 1_000_000 * v + number).contains(&seconds);
             assert!(is_known, "{} has the time {seconds}", replica.display());
+            mended += usize::from(seconds == 1_000_000 * version + number);
+        }
+        if signal == Signal::TERM {
+            let times = 1_000_000 * version..1_000_000 * (version + 1);
+            let recorded = |row: &Vec<Value>| matches!(row[4], Value::Integer(time) if times.contains(&time));
+            let rows = mirror.rows().iter().filter(|row| recorded(row)).count();
+            assert_eq!(rows, mended, "who is asked to stop records what was done");
         }
         mirror.sync();
         mirror.assert_idle();
@@ -144,12 +153,20 @@ fn check_that_all_are_whole(files: i64, stops: impl Iterator<Item = Duration>) {
 
 #[test]
 fn a_run_that_is_killed_while_it_mends_leaves_every_file_whole_and_with_one_of_two_times() {
-    check_that_all_are_whole(FILES, (1..=12).map(|number| Duration::from_millis(number * 4)));
+    let signal = |number: u64| if number.is_multiple_of(3) { Signal::TERM } else { Signal::KILL };
+    check_that_all_are_whole(FILES, (1..=12).map(|number| (number * 4, signal(number))));
 }
 
 #[test]
 fn a_run_that_is_killed_while_it_mends_very_many_leaves_them_whole_as_well() {
-    check_that_all_are_whole(VERY_MANY, [200, 350, 500].into_iter().map(Duration::from_millis));
+    let stops = [
+        (150, Signal::KILL),
+        (200, Signal::TERM),
+        (250, Signal::TERM),
+        (300, Signal::KILL),
+        (350, Signal::TERM),
+    ];
+    check_that_all_are_whole(VERY_MANY, stops.into_iter());
 }
 
 #[test]

@@ -66,6 +66,9 @@ impl Trend {
 
     /// Takes in a file that counts, whose content must be known (or is known by now), or not.
     pub fn note(&self, must_be_known: bool) {
+        if self.ended.get() {
+            return;
+        }
         self.files.set(self.files.get() + 1);
         self.changed.set(self.changed.get() + u32::from(must_be_known));
         if self.files.get() < TOGETHER {
@@ -121,6 +124,9 @@ mod tests {
         feed(&trend, stat, 100);
         trend.end();
         assert!(!feed(&trend, stat, 100), "it goes on after its end");
+        // What was done before that was known comes back later.
+        (0..2 * TOGETHER).for_each(|_| trend.note(true));
+        assert!(!trend.leaves.load(Ordering::Relaxed), "it goes on after its end");
     }
 
     #[test]

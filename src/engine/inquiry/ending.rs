@@ -50,6 +50,7 @@ impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
         while let Some(reply) = self.window.next() {
             self.hear(reply)?;
         }
+        self.go_on()?;
         // Or the next run would have to read all of them.
         self.settle_names()
     }
