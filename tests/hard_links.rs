@@ -249,6 +249,7 @@ fn a_row_whose_name_went_away_or_was_tampered_with_is_no_first_name() {
     write(mirror.in_replica("d/a"), "EVIL");
     set_mtime(mirror.in_replica("d/a"), seconds, nanos);
     fs::rename(mirror.in_source("d"), mirror.in_source("e")).unwrap();
+    settle();
     mirror.sync();
     mirror.assert_idle();
 }

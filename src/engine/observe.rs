@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
 use std::thread::{Builder, Scope};
 
-/// Entries handed over at a time, and how many such chunks may wait.
+/// Entries handed over at a time, at first and then (twice as many each time), and how many such chunks may wait.
+const FIRST_CHUNK: usize = 64;
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 4;
 
@@ -82,12 +83,14 @@ fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Send
         let _ = sender.send(Message::RootLost(cause));
         return false;
     }
-    let mut chunk = Vec::with_capacity(CHUNK);
+    let mut length = FIRST_CHUNK;
+    let mut chunk = Vec::with_capacity(length);
     chunk.push(root);
     for entry in walk {
         chunk.push(entry);
-        if chunk.len() == CHUNK {
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+        if chunk.len() == length {
+            length = CHUNK.min(2 * length);
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(length));
             if sender.send(Message::Entries(full)).is_err() {
                 return false;
             }
@@ -171,7 +174,11 @@ mod tests {
                     scope.spawn(move || produce(breaking, cancel, &theirs));
                     let rows = std::iter::empty::<Result<crate::model::Record, Error>>();
                     let source = stream(source, Side::Source, cancel).take(1);
-                    let join = Join::new(source, stream(replica, Side::Replica, cancel).skip(CHUNK), rows);
+                    let join = Join::new(
+                        source,
+                        stream(replica, Side::Replica, cancel).skip_while(Result::is_ok),
+                        rows,
+                    );
                     match join {
                         Ok(join) => ends.extend(join.filter_map(Result::err)),
                         Err(end) => ends.push(end),

@@ -16,11 +16,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Entries that helpers may have made before they are asked for.
-const AHEAD: usize = 4096;
-
-/// Helpers that stopped for that go on when so many are left.
-const RESUME: usize = AHEAD / 2;
+/// Entries that helpers may have made before they are asked for: at the beginning, and at most. It is as many more as have
+/// been asked for, so that whoever asks is soon heard where processors are few, and may say that less is to be looked at.
+const AHEAD: (usize, usize) = (512, 4096);
 
 /// Names in folders that were listed before it was their turn, after which helpers list no more.
 const NAMES_AHEAD: usize = 32 << 10;
@@ -48,6 +46,8 @@ struct State {
     nanos_per_name: u64,
     /// Helpers are far enough ahead.
     full: bool,
+    /// How far they may be.
+    reach: usize,
     idle: usize,
     taker_waits: bool,
     closed: bool,
@@ -73,6 +73,7 @@ impl<'a> Ahead<'a> {
             sequence: Sequence::of(Task::Root),
             nanos_per_name: u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX),
             full: false,
+            reach: AHEAD.0,
             idle: 0,
             taker_waits: false,
             closed: false,
@@ -96,7 +97,7 @@ impl<'a> Ahead<'a> {
             if front == Front::Ready
                 && let Some(entries) = state.sequence.take()
             {
-                state.full &= state.sequence.held() > RESUME;
+                state.given(entries.len());
                 self.share(&mut state);
                 return Next::Entries(entries);
             }
@@ -133,6 +134,7 @@ impl<'a> Ahead<'a> {
         // What was claimed as `key` begins the stream no earlier than it did.
         let kept = (!kept.is_empty()).then(|| Piece::Ready(key.clone(), kept));
         state.sequence.publish(key, kept.into_iter().chain(rest));
+        state.given(given.len());
         if state.taker_waits && (state.sequence.front() != Front::Busy || self.may_help(&mut state)) {
             self.front.notify_one();
         }
@@ -202,7 +204,7 @@ impl<'a> Ahead<'a> {
 
     /// Whether there is work that may be done before its turn.
     fn may_help(&self, state: &mut State) -> bool {
-        state.full |= state.sequence.held() >= AHEAD;
+        state.full |= state.sequence.held() >= state.reach;
         let Some(nearest) = state.sequence.nearest().filter(|_| state.failed.is_none()) else { return false };
         // What the folders hold that lead to this work is there anyway.
         let listed_ahead = self.alive.load(Ordering::Relaxed).saturating_sub(nearest.names_above());
@@ -228,10 +230,16 @@ impl<'a> Ahead<'a> {
 }
 
 impl State {
+    /// So many entries went to whoever takes the stream. Helpers that stopped go on when half of what they may hold is left.
+    fn given(&mut self, entries: usize) {
+        self.reach = AHEAD.1.min(self.reach + entries);
+        self.full &= self.sequence.held() > self.reach / 2;
+    }
+
     fn pace(&self, alone: bool) -> Pace {
         let slice = u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX);
         let names = usize::try_from(slice / self.nanos_per_name.max(1)).unwrap_or(usize::MAX);
-        let room = AHEAD.saturating_sub(self.sequence.held());
+        let room = self.reach.saturating_sub(self.sequence.held());
         if alone {
             Pace { names: PIECE.1, time: None, room }
         } else {
