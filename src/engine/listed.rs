@@ -54,7 +54,7 @@ pub fn look_at_listed<S: Store>(
 }
 
 /// Paths that are looked at now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Looked {
     /// In path order.
     pub paths: Vec<Joined>,
