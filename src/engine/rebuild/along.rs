@@ -1,4 +1,4 @@
-//! Verification that goes on along with ordinary runs: a part of the tree each time, the longest unread first.
+//! Verification that goes on along with ordinary runs: a part of the tree each time, what was verified longest ago first.
 
 use super::inquest::{Ledger, Scan};
 use super::{Options, Rebuilt, due};
