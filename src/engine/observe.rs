@@ -52,7 +52,7 @@ pub fn walk<'scope, 'env>(
             walker
                 .spawn_scoped(scope, move || {
                     store.walk(look, threads, cancel, |walk| {
-                        if produce(walk.by_ref(), cancel, &sender) {
+                        if produce(|chunk| walk.next_into(chunk), cancel, &sender) {
                             let end = walk.failure().map_or(Message::End, Message::Failed);
                             let _ = sender.send(end);
                         }
@@ -68,8 +68,10 @@ pub fn walk<'scope, 'env>(
 
 /// Hands the entries over; returns whether all were. A failed send means that the join has ended already, so the walk
 /// may as well.
-fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Sender<Message>) -> bool {
-    let Some(root) = walk.next() else {
+fn produce(mut walk: impl FnMut(&mut Vec<Entry>) -> bool, cancel: &Cancel, sender: &Sender<Message>) -> bool {
+    let mut chunk = Vec::new();
+    walk(&mut chunk);
+    let Some(root) = chunk.first() else {
         let _ = sender.send(Message::RootLost("it is gone".to_owned()));
         return false;
     };
@@ -84,13 +86,10 @@ fn produce(mut walk: impl Iterator<Item = Entry>, cancel: &Cancel, sender: &Send
         return false;
     }
     let mut length = FIRST_CHUNK;
-    let mut chunk = Vec::with_capacity(length);
-    chunk.push(root);
-    for entry in walk {
-        chunk.push(entry);
-        if chunk.len() == length {
+    while walk(&mut chunk) {
+        if chunk.len() >= length {
             length = CHUNK.min(2 * length);
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(length));
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(length + length / 2));
             if sender.send(Message::Entries(full)).is_err() {
                 return false;
             }
@@ -165,11 +164,16 @@ mod tests {
                     let (ours, source) = bounded(CHUNKS);
                     let (theirs, replica) = bounded(CHUNKS);
                     // The source's walker goes on for ever, the replica's panics after its first chunk.
-                    let endless = std::iter::repeat_with(root);
-                    let breaking = (0..=CHUNK).map(|number| {
-                        assert!(number < CHUNK, "the walker was told to panic");
-                        root()
-                    });
+                    let endless = |chunk: &mut Vec<Entry>| {
+                        chunk.push(root());
+                        true
+                    };
+                    let mut numbers = 0..CHUNK;
+                    let breaking = move |chunk: &mut Vec<Entry>| {
+                        assert!(numbers.next().is_some(), "the walker was told to panic");
+                        chunk.push(root());
+                        true
+                    };
                     scope.spawn(move || produce(endless, cancel, &ours));
                     scope.spawn(move || produce(breaking, cancel, &theirs));
                     let rows = std::iter::empty::<Result<crate::model::Record, Error>>();

@@ -10,8 +10,8 @@ use std::path::Path;
 pub(super) const COLUMNS: &str = "path, kind, size, mode, mtime, mtime_ns, ctime, inode, replica_mode, \
      replica_mtime, replica_mtime_ns, replica_ctime, replica_inode, md5, hashed, racy";
 
-/// Rows read at a time: enough to make the query's own cost small, little enough to hold.
-pub(super) const PIECE: usize = 2048;
+/// Rows read at a time: enough to make the query's own cost small, little enough to stay in a processor's cache.
+const PIECE: usize = 256;
 
 /// Which rows to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,8 +126,11 @@ fn read(
     let failed = || sqlite("read", file);
     let mut query = connection.prepare_cached(&sql).map_err(failed())?;
     let keys = std::iter::once(key.as_bytes()).chain(end);
-    let rows = query.query_map(rusqlite::params_from_iter(keys), decode).map_err(failed())?;
-    let piece: Vec<Record> = rows.collect::<Result<_, _>>().map_err(failed())?;
+    let mut rows = query.query(rusqlite::params_from_iter(keys)).map_err(failed())?;
+    let mut piece = Vec::with_capacity(count);
+    while let Some(row) = rows.next().map_err(failed())? {
+        piece.push(decode(row).map_err(failed())?);
+    }
     // SQLite does not check the order that it walks in: a flipped bit in a key shows here first.
     let begins_well = piece.first().is_none_or(|first| match from {
         From::At(path) => first.path >= *path,
@@ -210,9 +213,12 @@ pub(super) fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
         kind,
         size,
         mode: row.get::<_, Option<u32>>(8)?.unwrap_or(source.mode),
-        mtime: match (row.get(9)?, row.get(10)?) {
-            (Some(seconds), Some(nanos)) => Timestamp::new(seconds, nanos),
-            _ => source.mtime,
+        // Most have the source's, and none of their own.
+        mtime: match row.get(9)? {
+            Some(seconds) => {
+                row.get::<_, Option<u32>>(10)?.map_or(source.mtime, |nanos| Timestamp::new(seconds, nanos))
+            }
+            None => source.mtime,
         },
         ctime: Timestamp::from_nanos(row.get(11)?),
         inode: row.get::<_, i64>(12)?.cast_unsigned(),

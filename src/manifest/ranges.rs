@@ -3,12 +3,15 @@
 //! Rows are moved in pieces, each an `INSERT ... SELECT` and a `DELETE` of one key range, all in one
 //! transaction: SQLite holds aside what a statement both reads and writes, and a piece is little of that.
 
-use super::entries::{COLUMNS, PIECE};
+use super::entries::COLUMNS;
 use super::error::{ManifestError, sqlite};
 use super::open::Manifest;
 use crate::model::EntryPath;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
+
+/// Rows moved by one statement.
+const PIECE: usize = 2048;
 
 /// A prefix under which no entry lies, since no path begins with `/`. Rows wait there within a transaction.
 const NOWHERE: &[u8] = b"/";

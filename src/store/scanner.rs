@@ -57,6 +57,8 @@ pub(super) struct Scanner<'a> {
     terms: Terms<'a>,
     lister: Lister<'a>,
     at_hand: Option<(Arc<Place>, OwnedFd)>,
+    /// Room for entries: what it gave may be handed back, emptied.
+    pub(super) room: Vec<Entry>,
     failed: Option<io::Error>,
 }
 
@@ -75,7 +77,7 @@ impl<'a> Scanner<'a> {
         let lister = Lister::new(terms.mounts, terms.cancel);
         #[cfg(test)]
         let lister = lister.telling_kinds(!terms.untold);
-        Self { terms, lister, at_hand: None, failed: None }
+        Self { terms, lister, at_hand: None, room: Vec::new(), failed: None }
     }
 
     /// Holds nothing open while there is nothing to do.
@@ -86,7 +88,7 @@ impl<'a> Scanner<'a> {
     /// Does as much of `task` as `pace` allows.
     pub(super) fn run(&mut self, task: Task, pace: Pace) -> Outcome {
         let began = Instant::now();
-        let mut entries = Vec::new();
+        let mut entries = std::mem::take(&mut self.room);
         let mut names = 0;
         // The next last.
         let mut left: Pieces = vec![Piece::Work(task)];
@@ -95,11 +97,7 @@ impl<'a> Scanner<'a> {
             let task = match piece {
                 Piece::Ready(_, more) => {
                     held -= more.len();
-                    if entries.is_empty() {
-                        entries = more;
-                    } else {
-                        entries.extend(more);
-                    }
+                    entries.extend(more);
                     continue;
                 }
                 Piece::Work(task) => task,

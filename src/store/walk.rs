@@ -22,7 +22,8 @@ pub struct Walk<'scope, 'env> {
     terms: Terms<'env>,
     scanner: Scanner<'env>,
     helpers: Helpers,
-    entries: std::vec::IntoIter<Entry>,
+    /// What is given one by one, the next last.
+    entries: Vec<Entry>,
 }
 
 /// Gives `body` the entries of a tree, found by so many threads. A panic of any of them comes out here.
@@ -35,7 +36,7 @@ pub(super) fn walk<T>(terms: &Terms<'_>, threads: usize, body: impl FnOnce(&mut 
             terms: terms.clone(),
             scanner: Scanner::new(terms.clone()),
             helpers: Helpers { started: 0, spare: threads.saturating_sub(1) },
-            entries: Vec::new().into_iter(),
+            entries: Vec::new(),
         };
         body(&mut walk)
     });
@@ -72,6 +73,28 @@ impl Helpers {
 }
 
 impl Walk<'_, '_> {
+    /// Adds the next entries to `into`, as many as are at hand; returns whether there were any. Many are handed on so at
+    /// the cost of one copy.
+    pub fn next_into(&mut self, into: &mut Vec<Entry>) -> bool {
+        let before = into.len();
+        into.extend(self.entries.drain(..).rev());
+        while into.len() == before {
+            match self.ahead.next(self.helpers.are_none()) {
+                Next::Entries(mut entries) => into.append(&mut entries),
+                Next::Work(key, task, pace) => {
+                    let outcome = self.scanner.run(task, pace);
+                    let mut given = self.ahead.hand_in(&key, outcome, true);
+                    into.append(&mut given);
+                    self.scanner.room = given;
+                    self.enlist();
+                }
+                Next::End => return false,
+                Next::Panic(panic) => resume_unwind(panic),
+            }
+        }
+        true
+    }
+
     /// Once it has ended: why that was too early, if it was. What it did not come to is not known then.
     pub fn failure(&self) -> Option<io::Error> {
         self.ahead.failure()
@@ -95,21 +118,13 @@ impl Iterator for Walk<'_, '_> {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        loop {
-            if let Some(entry) = self.entries.next() {
-                return Some(entry);
-            }
-            match self.ahead.next(self.helpers.are_none()) {
-                Next::Entries(entries) => self.entries = entries.into_iter(),
-                Next::Work(key, task, pace) => {
-                    let outcome = self.scanner.run(task, pace);
-                    self.entries = self.ahead.hand_in(&key, outcome, true).into_iter();
-                    self.enlist();
-                }
-                Next::End => return None,
-                Next::Panic(panic) => resume_unwind(panic),
-            }
+        if self.entries.is_empty() {
+            let mut entries = std::mem::take(&mut self.entries);
+            self.next_into(&mut entries);
+            entries.reverse();
+            self.entries = entries;
         }
+        self.entries.pop()
     }
 }
 
