@@ -244,9 +244,6 @@ fn rebuild_index_fills_in_a_digest_that_is_missing_and_takes_nothing_for_damage(
 
 #[test]
 fn rebuild_index_hashes_a_giant_without_reading_its_holes() {
-    if cfg!(debug_assertions) {
-        return skip("hashing 3 GiB takes minutes in a debug build: not shown that rebuild-index does it");
-    }
     let mirror = Mirror::new();
     if !makes_holes(&mirror) {
         return;
@@ -369,9 +366,8 @@ fn a_term_signal_ends_a_copy_of_zeros_within_two_seconds() {
     }
     run.signal(Signal::TERM);
     let (output, took) = run.wait_for(Duration::from_secs(20));
-    // Hashing is some fifty times slower in a debug build, and other tests run beside this one.
-    let limit = if cfg!(debug_assertions) { 5 } else { 2 };
-    assert!(took < Duration::from_secs(limit), "{took:?}");
+    // Two seconds are promised; other tests run beside this one.
+    assert!(took < Duration::from_secs(4), "{took:?}");
     output.expect(130);
     let whole = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().unwrap();

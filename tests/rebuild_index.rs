@@ -64,10 +64,6 @@ impl Pair {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_twinfold"));
         command.args(arguments).arg("--source").arg(self.source("")).arg("--replica").arg(self.replica(""));
-        if cfg!(debug_assertions) {
-            // Without optimisation the vector code is the slowest of all.
-            command.env("TWINFOLD_MD5", "portable");
-        }
         command.arg("--manifest").arg(self.manifest()).arg("--log-file").arg(self.dir.path().join("log"));
         command
     }

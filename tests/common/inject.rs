@@ -99,10 +99,20 @@ pub fn run(mirror: &Mirror, more: &[&str], call: &str, number: u32, fault: Fault
 
 /// `strace` on a run of `mirror`.
 pub fn traced(mirror: &Mirror, more: &[&str], output: &str, expressions: &[&str]) -> Command {
+    strace(mirror, more, &["-o", output], expressions)
+}
+
+/// A run of `mirror` that strace looks on from behind: the process that is started is the program
+/// itself, so that signals reach it.
+pub fn traced_from_behind(mirror: &Mirror, more: &[&str], expressions: &[&str]) -> Command {
+    strace(mirror, more, &["-D", "-o", "/dev/null"], expressions)
+}
+
+fn strace(mirror: &Mirror, more: &[&str], options: &[&str], expressions: &[&str]) -> Command {
     let program = mirror.once(more);
     let mut command = Command::new("strace");
     // Not with --seccomp-bpf: strace 6.1 then counts wrongly and injects at the first call only.
-    command.args(["-f", "-qq", "-o", output]);
+    command.args(["-f", "-qq"]).args(options);
     for expression in expressions {
         command.args(["-e", expression]);
     }

@@ -111,6 +111,13 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Whether it ended, be it that strace, which delays one of its threads, keeps it from being
+    /// waited for (`Z` after the name in brackets, proc(5)).
+    pub fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'))
+    }
+
     /// Waits for its end.
     pub fn wait(self) -> Output {
         self.wait_for(PATIENCE).0

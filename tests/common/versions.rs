@@ -9,8 +9,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, chown};
 use std::path::{Path, PathBuf};
 
-/// More than is read in one piece, so that it is streamed. Only some versions bring it: the program as
-/// the tests have it is not optimised, and hashes 4 MB a second.
+/// More than is read in one piece, so that it is streamed. Only some versions bring it, which keeps the
+/// sweeps over thousands of runs short.
 const LARGE: usize = (1 << 20) + 4097;
 
 fn text(name: &str, version: u32, size: usize) -> Vec<u8> {
