@@ -106,7 +106,7 @@ fn a_second_request_ends_it_at_once() {
     write(mirror.in_source("large"), vec![b'x'; 8 << 20]);
     // All is written, and the worker does not come back from the call before the file gets its name.
     let slow = ["trace=utimensat", "inject=utimensat:delay_enter=8000000"];
-    let mut run = start(inject::traced_from_behind(&mirror, &[], &slow));
+    let run = start(inject::traced_from_behind(&mirror, &[], &slow));
     let staged = || {
         let entries = fs::read_dir(&mirror.replica).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.metadata().ok()).any(|found| found.len() == 8 << 20)
@@ -115,7 +115,7 @@ fn a_second_request_ends_it_at_once() {
     sleep(Duration::from_millis(500));
     run.signal(Signal::TERM);
     sleep(Duration::from_millis(500));
-    assert!(run.is_running(), "the first request does not wait for the worker");
+    assert!(!run.has_ended(), "the first request does not wait for the worker");
     run.signal(Signal::TERM);
     let began = Instant::now();
     wait_until("it has ended", || run.has_ended());

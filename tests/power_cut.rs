@@ -97,7 +97,8 @@ impl Powered {
         assert!(does("sync", &["-f", self.disk.at.to_str().unwrap()]));
     }
 
-    /// A run that the power leaves at a random moment of the time that `whole` says it takes.
+    /// A run that the power leaves at a random moment of the time that `whole` says it takes. Whether that was before
+    /// its end.
     fn cut_during_a_run(&mut self, whole: Duration, flush_log: bool) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -142,10 +143,10 @@ fn cut_often(kind: &str, durability: &str, flush_log: bool, times: u32) {
             if turn % 3 == 2 {
                 powered.start_afresh();
             }
-            let was_running = powered.cut_during_a_run(whole, flush_log);
-            in_time += u32::from(was_running);
+            let was_in_time = powered.cut_during_a_run(whole, flush_log);
+            in_time += u32::from(was_in_time);
             // How long a run takes is not the same for each, nor for each moment of the machine.
-            whole = whole.mul_f64(if was_running { 1.2 } else { 0.7 });
+            whole = whole.mul_f64(if was_in_time { 1.2 } else { 0.7 });
             let what = format!("{kind}, {durability}, flush {flush_log}, {manifest:?}, cut {turn}");
             powered.recover(&what);
         }
