@@ -31,6 +31,8 @@ pub struct Mount {
     pub nosuid: bool,
     /// Mounted so that device nodes mean nothing there.
     pub nodev: bool,
+    /// All options, of the mount and of the file system.
+    pub options: Vec<u8>,
 }
 
 impl Mount {
@@ -88,14 +90,16 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     fields.find(|field| *field == b"-")?;
     let filesystem = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
     let origin = fields.next().map(unescape).unwrap_or_default();
+    let of_filesystem = fields.next().unwrap_or_default();
     let mut layers = Vec::new();
     if filesystem == "overlay" {
-        layers = fields.next().map(overlay_layers).unwrap_or_default();
+        layers = overlay_layers(of_filesystem);
     } else if filesystem.starts_with("fuse") && filesystem != "fuseblk" {
         layers.push(origin);
     }
     layers.retain(|layer| layer.starts_with(b"/"));
-    Some(Mount { id, device, root, point, filesystem, layers, nosuid, nodev })
+    let options = [options, of_filesystem].join(&b' ');
+    Some(Mount { id, device, root, point, filesystem, layers, nosuid, nodev, options })
 }
 
 /// The folders in an overlay's options. In a list a colon that is part of a name has a backslash before it.
@@ -159,6 +163,7 @@ mod tests {
             layers: Vec::new(),
             nosuid: false,
             nodev: false,
+            options: Vec::new(),
         };
         let table = [
             (
@@ -196,7 +201,8 @@ mod tests {
             ("x 35 98:0 / / rw - ext4 a b", None),
         ];
         for (line, expected) in table {
-            assert_eq!(parse_line(line.as_bytes()), expected, "{line}");
+            let found = parse_line(line.as_bytes()).map(|mount| Mount { options: Vec::new(), ..mount });
+            assert_eq!(found, expected, "{line}");
         }
         assert_eq!(parse(b"22 1 0:21 / / rw - tmpfs none rw\ngarbage\n").len(), 1);
     }
@@ -206,7 +212,9 @@ mod tests {
         let is_proc = |m: &Mount| m.point == b"/proc" && m.filesystem == "proc";
         assert!(below(Path::new("/")).iter().any(is_proc));
         assert!(below(Path::new("/proc/self")).is_empty());
-        assert_eq!(parse(b"1 0 8:17 / /m rw - ext4 x rw")[0].device_number(), Some(makedev(8, 17)));
+        let mounts = parse(b"1 0 8:17 / /m rw,noatime - ext4 x rw,acl");
+        assert_eq!(mounts[0].device_number(), Some(makedev(8, 17)));
+        assert_eq!(mounts[0].options, b"rw,noatime rw,acl");
     }
 
     #[test]

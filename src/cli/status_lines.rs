@@ -7,7 +7,7 @@ use crate::engine::job::Job;
 use crate::engine::status::Overview;
 use crate::engine::trash::parse_stamp;
 use crate::manifest::{ProblemRow, RunRow};
-use crate::model::{Fingerprint, Kind, Record, Timestamp};
+use crate::model::{Capabilities, Fingerprint, Kind, Record, Timestamp};
 use serde_json::{Map, Value, json};
 
 /// Prints one job at a glance; `None`: it has not run yet.
@@ -24,6 +24,13 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
         return;
     };
     field("running", overview.holder.as_deref().unwrap_or("no"));
+    if let Some(held) = &overview.capabilities {
+        let wanted = job.settings.preserve;
+        // A replica that holds everything needs no word.
+        if !held.holds_all(wanted) {
+            field("holds", &held.summary(wanted));
+        }
+    }
     field("entries", &format!("{}, {}", overview.entries, size_text(overview.bytes)));
     match overview.problems.len() {
         0 => field("problems", "none"),
@@ -209,7 +216,20 @@ pub fn overview_fields(object: &mut Map<String, Value>, job: &Job, overview: Opt
     let oldest = overview.trash.first().and_then(|row| parse_stamp(&row.name)).map(clock::rfc3339);
     object.insert("coverage".to_owned(), verification_lines::coverage_value(overview));
     object.insert("damage".to_owned(), verification_lines::damage_value(overview));
+    object.insert(
+        "replica_holds".to_owned(),
+        json!(overview.capabilities.as_ref().map(|held| holds(held, job))),
+    );
     object.insert("trash".to_owned(), json!({ "entries": entries, "bytes": bytes, "oldest": oldest }));
+}
+
+/// What the replica holds, for programs and in words.
+fn holds(held: &Capabilities, job: &Job) -> Value {
+    let mut value = json!(held);
+    if let Value::Object(object) = &mut value {
+        object.insert("summary".to_owned(), json!(held.summary(job.settings.preserve)));
+    }
+    value
 }
 
 fn run_value(run: &RunRow, overview: &Overview) -> Value {

@@ -195,6 +195,7 @@ impl PreserveTable {
             hard_links: self.hard_links.or(below.hard_links).unwrap_or(all.hard_links),
             sparse: self.sparse.or(below.sparse).unwrap_or(all.sparse),
             specials: self.specials.or(below.specials).unwrap_or(all.specials),
+            ..all
         }
     }
 }

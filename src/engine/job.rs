@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::lock::{RunLock, claim_replica};
 use crate::manifest::{JobRoots, Manifest};
 use crate::model::escape::escaped;
-use crate::model::{DeviceSet, RootMounts, Side, Timestamp, Unsteady};
+use crate::model::{Capabilities, DeviceSet, RootMounts, Side, Timestamp, Unsteady};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
@@ -266,19 +266,30 @@ impl Job {
             .map_err(|fault| Error::System { action: fault.action, error: fault.error })
     }
 
-    /// What this process may do with owners, and what it is to keep; `nosuid` are the devices whose set-id bits mean
-    /// nothing.
-    pub fn rights(&self, nosuid: DeviceSet) -> Rights {
+    /// The user that this process runs as.
+    pub fn uid(&self) -> u32 {
+        geteuid().as_raw()
+    }
+
+    /// The groups of this process.
+    pub fn groups(&self) -> Vec<u32> {
         let mut groups: Vec<u32> =
             getgroups().unwrap_or_default().into_iter().map(rustix::fs::Gid::as_raw).collect();
         groups.push(getegid().as_raw());
+        groups
+    }
+
+    /// What this process may do with owners, and what it is to keep of what is `held` where it goes; `nosuid` are the
+    /// devices whose set-id bits mean nothing.
+    pub fn rights(&self, nosuid: DeviceSet, held: Arc<Capabilities>) -> Rights {
         Rights {
-            uid: geteuid().as_raw(),
+            uid: self.uid(),
             gid: getegid().as_raw(),
-            groups,
+            groups: self.groups(),
             umask: umask::inherited(),
             nosuid,
-            preserve: self.settings.preserve,
+            preserve: self.settings.preserve.within(&held),
+            held,
         }
     }
 
@@ -288,11 +299,11 @@ impl Job {
         self.replica(root)
     }
 
-    /// The rules of a run that begins now.
-    pub fn rules(&self, source: &LocalStore, began: Timestamp) -> Rules {
+    /// The rules of a run that begins now, into a replica that holds what `held` says.
+    pub fn rules(&self, source: &LocalStore, held: Arc<Capabilities>, began: Timestamp) -> Rules {
         let trust = source.trust(&self.paths.source, clock::tick_nanos());
         Rules {
-            rights: self.rights(trust.nosuid),
+            rights: self.rights(trust.nosuid, held),
             nodev: trust.nodev,
             ignore_ctime: self.settings.ignore_ctime,
             ignore_inode: self.settings.ignore_inode,

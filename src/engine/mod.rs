@@ -20,6 +20,7 @@ pub mod trash;
 mod abreast;
 mod arena;
 mod books;
+mod capabilities;
 mod content;
 pub mod damage;
 mod deal;

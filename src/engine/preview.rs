@@ -1,6 +1,7 @@
 //! What a run would do now; nothing is written, and no lock is needed.
 
 use super::books::Books;
+use super::capabilities;
 use super::damage;
 use super::foresight::Foresight;
 use super::gates;
@@ -83,7 +84,9 @@ fn look_ahead(
     }
     let workers = Workers::of(&job.settings, cancel)?;
     let damaged = reader.map_or(Ok(Vec::new()), Reader::damage)?;
-    let rules = Rules { rotten: damage::rotten(&damaged), ..job.rules(&source, clock::now()) };
+    let held = reader.map_or(Ok(None), |reader| reader.capabilities(job.uid()))?;
+    let held = capabilities::recalled(replica.as_ref(), held);
+    let rules = Rules { rotten: damage::rotten(&damaged), ..job.rules(&source, held, clock::now()) };
     let vouchers = rules.rights.vouchers(source.device());
     let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
     let look =

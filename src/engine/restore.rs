@@ -1,5 +1,6 @@
 //! Bringing back what the trash has.
 
+use super::capabilities;
 use super::content::NearFolder;
 use super::job::Job;
 use super::replicate::{Means, Spot};
@@ -42,7 +43,7 @@ pub struct Errand<'e> {
 
 /// Carries out an errand. What is there already stays, unless it may be replaced; it is a problem then.
 pub fn restore(job: &Job, errand: &Errand<'_>, cancel: &Cancel) -> Result<Restored, Error> {
-    let rights = job.rights(DeviceSet::from(false));
+    let rights = job.rights(DeviceSet::from(false), capabilities::remembered(job));
     let clones = Clones::default();
     let means = Means { rights: &rights, chunk_bytes: job.settings.chunk_bytes, clones: &clones, cancel };
     let mut restored = Restored::default();

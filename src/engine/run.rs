@@ -3,6 +3,7 @@
 mod rounds;
 
 use super::books::Books;
+use super::capabilities;
 use super::damage;
 use super::execute::names::settle_ahead;
 use super::execute::{Grounds, Loss, Site, execute, settle};
@@ -77,7 +78,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let workers = Workers::of(&job.settings, cancel)?;
     monitor.reading(&workers.bytes_read());
     let rotten = damage::rotten(&manifest.damage()?);
-    let rules = Rules { rotten, ..job.rules(&trees.source, began) };
+    let held = capabilities::of_replica(job, &trees, &manifest, monitor)?;
+    let rules = Rules { rotten, ..job.rules(&trees.source, held, began) };
     let trash = Opened::for_run(job, &trees.replica, began)?;
     manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     let run = manifest.begin_run(RunKind::Sync, began)?;

@@ -16,6 +16,7 @@
 //! another pair of roots is refused and left as it is; a damaged one is set aside and rebuilt by
 //! adoption.
 
+mod capabilities;
 mod damage;
 mod entries;
 mod error;
@@ -40,6 +41,7 @@ mod trash;
 mod verification;
 mod write;
 
+pub use capabilities::HeldBy;
 pub use damage::{DamageRow, Known, accept};
 pub use entries::{Bounds, Rows};
 pub use error::ManifestError;

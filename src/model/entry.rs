@@ -32,6 +32,11 @@ impl Seen {
         let Seen::Present(stat) = self else { return false };
         matches!(stat.kind(), Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice)
     }
+
+    /// Whether this is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        matches!(self, Seen::Present(stat) if stat.kind() == Kind::Symlink)
+    }
 }
 
 /// One entry of a walk.

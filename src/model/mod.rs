@@ -1,6 +1,7 @@
 //! Floor 0: the values everything else speaks in. No I/O, no threads, no clock.
 
 pub mod attributes;
+pub mod capabilities;
 pub mod device_set;
 pub mod digest;
 pub mod entry;
@@ -18,6 +19,7 @@ pub mod sums;
 pub mod timestamp;
 
 pub use attributes::{Attributes, Difference, Scope};
+pub use capabilities::{Capabilities, HardLinks, Times};
 pub use device_set::DeviceSet;
 pub use digest::Digest;
 pub use entry::{Entry, Seen};

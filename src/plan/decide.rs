@@ -208,7 +208,7 @@ fn is_alike(source: &Stat, replica: &Stat, rules: &Rules) -> bool {
         && source.links == 1
         && replica.links == 1
         && rules.rights.desired(source).met(replica)
-        && source.fingerprint.mtime == replica.fingerprint.mtime
+        && rules.rights.held.times.cut(source.fingerprint.mtime) == replica.fingerprint.mtime
 }
 
 fn bring_over(

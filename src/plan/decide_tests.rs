@@ -21,6 +21,7 @@ fn rules() -> Rules {
         umask: 0,
         nosuid: false.into(),
         preserve: Preserve::default(),
+        held: Arc::default(),
     };
     Rules {
         rights,

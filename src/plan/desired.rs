@@ -1,7 +1,10 @@
 //! What metadata a replica entry should have, given the source's and what this process may do.
 
-use crate::model::{Attributes, DeviceSet, Difference, Kind, Preserve, Scope, Stat, Timestamp};
+use crate::model::{
+    Attributes, Capabilities, DeviceSet, Difference, Kind, Preserve, Scope, Seen, Stat, Timestamp,
+};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Who this process is, as far as keeping owners goes, and what it is to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +20,10 @@ pub struct Rights {
     /// Devices of the source that are mounted without set-id bits being honoured: they are not
     /// brought to where they would be.
     pub nosuid: DeviceSet,
-    /// What is to be kept at all.
+    /// What is to be kept at all, of what the replica holds.
     pub preserve: Preserve,
+    /// What the replica's file system holds.
+    pub held: Arc<Capabilities>,
 }
 
 /// The metadata to bring about. `None`: leave it as it is.
@@ -51,7 +56,7 @@ impl Rights {
             mode: (kept.permissions && source.kind() != Kind::Symlink).then(|| self.mode(source)),
             uid: (root && kept.owner).then_some(source.uid),
             gid,
-            mtime: kept.times.then_some(source.fingerprint.mtime),
+            mtime: kept.times.then_some(self.held.times.cut(source.fingerprint.mtime)),
         }
     }
 
@@ -92,6 +97,14 @@ impl Rights {
         mode
     }
 
+    /// Returns true if the replica is to have nothing in the place of this entry of the source. A link that it has
+    /// already shows that it can have one.
+    pub fn leaves_out(&self, source: &Seen, replica: Option<&Seen>) -> bool {
+        let has_link = replica.is_some_and(Seen::is_symlink);
+        (source.is_special() && !self.preserve.specials)
+            || (source.is_symlink() && !self.preserve.symlinks && !has_link)
+    }
+
     /// The permission bits that may be kept.
     fn mode(&self, source: &Stat) -> u32 {
         let root = self.uid == 0;
@@ -122,6 +135,14 @@ impl Rights {
         if self.nosuid.contains(device) {
             text.push_str("; nosuid");
         }
+        let times = self.held.times;
+        if self.preserve.times && !times.are_exact() {
+            let _ = write!(
+                text,
+                "; times of {} ns from {} to {}",
+                times.granularity_nanos, times.earliest, times.latest
+            );
+        }
         text
     }
 
@@ -129,10 +150,10 @@ impl Rights {
     pub fn scope(&self) -> Scope {
         let kept = self.preserve;
         Scope {
-            user: kept.xattrs,
-            acls: kept.xattrs && kept.permissions,
+            user: kept.xattrs && kept.attributes,
+            acls: kept.xattrs && kept.acls && kept.permissions,
             // Only root may set them, and they act for whoever owns the file.
-            capabilities: kept.xattrs && kept.owner && self.uid == 0,
+            capabilities: kept.xattrs && kept.file_capabilities && kept.owner && self.uid == 0,
         }
     }
 
@@ -172,7 +193,8 @@ mod tests {
 
     fn root() -> Rights {
         let preserve = Preserve::default();
-        Rights { uid: 0, gid: 0, groups: vec![0], umask: 0o027, nosuid: false.into(), preserve }
+        let held = Arc::default();
+        Rights { uid: 0, gid: 0, groups: vec![0], umask: 0o027, nosuid: false.into(), preserve, held }
     }
 
     #[test]

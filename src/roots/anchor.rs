@@ -27,6 +27,7 @@ pub struct Anchor {
     path: PathBuf,
     folder: Folder,
     mount: Option<RootMount>,
+    options: Vec<u8>,
 }
 
 /// Which folder on which mount, as long as somebody holds it open.
@@ -49,7 +50,13 @@ impl Anchor {
     pub fn of(side: Side, path: &Path, handle: BorrowedFd<'_>) -> Result<Self, RootError> {
         let word = side.to_string();
         let folder = Folder::of(handle).map_err(|error| super::unavailable(&word, path, &error))?;
-        Ok(Self { side, path: path.to_owned(), folder, mount: mount_of(folder) })
+        let (mount, options) = mount_of(folder).unzip();
+        Ok(Self { side, path: path.to_owned(), folder, mount, options: options.unwrap_or_default() })
+    }
+
+    /// The options of what the root lies on; empty where the system does not tell.
+    pub fn options(&self) -> &[u8] {
+        &self.options
     }
 
     /// What the root lies on; `None` where the system does not tell.
@@ -69,7 +76,7 @@ impl Anchor {
         let now = match resolved::open_folder(&self.path).and_then(|fresh| Folder::of(fresh.as_fd())) {
             Ok(folder) if folder == self.folder => return Ok(()),
             Ok(folder) => match mount_of(folder) {
-                Some(mount) => format!("a folder on {mount}"),
+                Some((mount, _)) => format!("a folder on {mount}"),
                 None => "another folder".to_owned(),
             },
             Err(error) => format!("nothing that can be opened ({error})"),
@@ -87,15 +94,15 @@ impl Anchor {
     }
 }
 
-/// The mount of a folder, by the table of mounts.
-fn mount_of(folder: Folder) -> Option<RootMount> {
+/// The mount of a folder with its options, by the table of mounts.
+fn mount_of(folder: Folder) -> Option<(RootMount, Vec<u8>)> {
     let id = folder.mount?;
     let table = mountinfo::table().ok()?;
     let listed = table.into_iter().find(|mount| mount.id == id);
     Some(match listed {
-        Some(mount) => RootMount { point: mount.point, filesystem: mount.filesystem },
+        Some(mount) => (RootMount { point: mount.point, filesystem: mount.filesystem }, mount.options),
         // A chroot below a mount point: what it lies on is not in the table, and is its `/`.
-        None => RootMount { point: b"/".to_vec(), filesystem: UNLISTED.to_owned() },
+        None => (RootMount { point: b"/".to_vec(), filesystem: UNLISTED.to_owned() }, Vec::new()),
     })
 }
 

@@ -223,6 +223,7 @@ mod tests {
             layers: Vec::new(),
             nosuid: false,
             nodev: false,
+            options: Vec::new(),
         };
         let source = place("/s", "8:1", "/s");
         let replica = place("/r", "8:1", "/r");

@@ -47,7 +47,7 @@ impl<'a> Object<'a> {
     }
 
     /// Likewise with one value.
-    fn get(self, name: &OsStr, into: &mut [u8]) -> Result<usize, Errno> {
+    pub(super) fn get(self, name: &OsStr, into: &mut [u8]) -> Result<usize, Errno> {
         match self {
             Self::Open(handle) if into.is_empty() => fgetxattr_query(handle, name),
             Self::Open(handle) => fgetxattr(handle, name, into),
@@ -56,10 +56,19 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn set(self, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
+    pub(super) fn set(self, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Open(handle) => fsetxattr(handle, name, value, XattrFlags::empty()),
             Self::Place(handle) => setxattr(Self::link(handle), name, value, XattrFlags::empty()),
+        }
+    }
+
+    /// Whether the file system holds attributes of this name; `None` where it does not say.
+    pub(super) fn holds(self, name: &[u8]) -> Option<bool> {
+        match self.get(OsStr::from_bytes(name), &mut []) {
+            Ok(_) | Err(Errno::NODATA) => Some(true),
+            Err(Errno::NOTSUP) => Some(false),
+            Err(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@
 mod ahead;
 mod attributes;
 mod cache_tag;
+mod capabilities;
 mod folder;
 mod handle;
 mod list;
@@ -30,6 +31,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
+pub use capabilities::Probed;
 pub use handle::Mounts;
 pub(crate) use handle::open_beneath;
 pub use stage::TemporaryName;

@@ -99,7 +99,7 @@ pub(super) fn times(stat: &rustix::fs::Stat) -> (Timespec, Timespec) {
 }
 
 /// The system's statx as a [`Stat`].
-fn convert_statx(stat: &Statx) -> Stat {
+pub(super) fn convert_statx(stat: &Statx) -> Stat {
     let mode = u32::from(stat.stx_mode);
     let kind = kind(mode);
     let fingerprint = Fingerprint {

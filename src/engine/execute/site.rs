@@ -127,7 +127,7 @@ impl<S: Store, R: Store> Site<'_, S, R> {
         if kept.owner && kept.permissions && source.kind() != Kind::Symlink && set_id != 0 {
             self.owner_lost.store(true, Ordering::Relaxed);
         }
-        if kept.times && source.fingerprint.mtime != replica.fingerprint.mtime {
+        if kept.times && self.rights.held.times.cut(source.fingerprint.mtime) != replica.fingerprint.mtime {
             self.time_lost.store(true, Ordering::Relaxed);
         }
     }

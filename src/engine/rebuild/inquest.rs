@@ -186,7 +186,12 @@ impl Inquest<'_, '_, '_> {
             return self.keep(joined.row.map(|row| Change::Forget(row.path)).into_iter().collect());
         }
         self.count(&joined);
-        let joined = self.with_witness(joined);
+        let mut joined = self.with_witness(joined);
+        let replica = joined.replica.as_ref();
+        if joined.source.as_ref().is_some_and(|source| self.examiner.rules.rights.leaves_out(source, replica))
+        {
+            joined.source = None;
+        }
         let shielded = self.shields.cover(&joined.path);
         self.shields.raise(&joined);
         if shielded {

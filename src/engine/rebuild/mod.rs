@@ -17,6 +17,7 @@ mod stream;
 pub use along::verify_along;
 pub use report::{Counts, Rebuilt};
 
+use super::capabilities;
 use super::gates;
 use super::job::Job;
 use super::workers::Workers;
@@ -129,7 +130,9 @@ fn look(
         Some(reader) => (!reader.knows_entries()?, reader.runs(RUNS_ASKED)?),
         None => (true, Vec::new()),
     };
-    let rules = job.rules(&trees.source, began);
+    let held = reader.as_ref().map_or(Ok(None), |reader| reader.capabilities(job.uid()))?;
+    let held = capabilities::recalled(Some(&trees.replica), held);
+    let rules = job.rules(&trees.source, held, began);
     let damage = reader.as_ref().map_or(Ok(Vec::new()), Reader::damage)?;
     let suspects = damage.into_iter().map(|row| row.path).collect();
     let scan = Scan { job, trees: &trees, rules: &rules, options, anew, since: None, suspects, sums, cancel };
@@ -169,7 +172,8 @@ fn renew(
     gates::record(anchors, &recorded, false, &manifest, monitor)?;
     trees.source.recall_mounts(manifest.source_mounts()?);
     let (anew, since) = begin(&manifest, options, began, monitor)?;
-    let rules = job.rules(&trees.source, began);
+    let held = capabilities::recalled(Some(&trees.replica), manifest.capabilities(job.uid())?);
+    let rules = job.rules(&trees.source, held, began);
     if anew {
         manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     }

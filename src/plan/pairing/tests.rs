@@ -18,6 +18,7 @@ fn rules() -> Rules {
         umask: 0,
         nosuid: false.into(),
         preserve: Preserve::default(),
+        held: Arc::default(),
     };
     let began = Timestamp::new(2_000, 0);
     Rules {

@@ -12,7 +12,8 @@ impl Planner<'_> {
 
     /// Notes what the next path means for others; `false`: nothing is to be decided about it.
     pub(super) fn meet(&mut self, joined: &mut Joined) -> bool {
-        if !self.rules.rights.preserve.specials && joined.source.as_ref().is_some_and(Seen::is_special) {
+        let replica = joined.replica.as_ref();
+        if joined.source.as_ref().is_some_and(|source| self.rules.rights.leaves_out(source, replica)) {
             joined.source = None;
         }
         self.census.count(joined, &self.rules.nodev);

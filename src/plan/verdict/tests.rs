@@ -23,6 +23,7 @@ fn rules() -> Rules {
             umask: 0,
             nosuid: false.into(),
             preserve: Preserve::default(),
+            held: Arc::default(),
         },
         ignore_ctime: false,
         ignore_inode: false,
