@@ -6,6 +6,7 @@ use super::trash::TrashTable;
 use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number};
 use super::verification::{Adopt, Portion};
 use crate::model::Preserve;
+use crate::plan::consistency::PublishMixed;
 use crate::plan::gate::MaxDelete;
 use crate::resolved;
 use rustix::fs::{Mode, OFlags};
@@ -134,6 +135,8 @@ pub struct ConfigFile {
     pub verify: Option<Portion>,
     /// What an adoption takes on trust.
     pub adopt: Option<Adopt>,
+    /// Which copies are published of files that are written to each time they are read.
+    pub publish_mixed: Option<PublishMixed>,
     /// What becomes of what a run deletes or overwrites.
     pub trash: TrashTable,
     /// Where metrics are written after each run.
@@ -269,6 +272,8 @@ pub struct JobTable {
     pub verify: Option<Portion>,
     /// Overrides the top-level key.
     pub adopt: Option<Adopt>,
+    /// Overrides the top-level key.
+    pub publish_mixed: Option<PublishMixed>,
     /// Overrides the switches of the top-level table one by one.
     pub preserve: PreserveTable,
     /// Overrides the keys of the top-level table one by one.

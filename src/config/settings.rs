@@ -10,6 +10,7 @@ use super::verification::{Adopt, Portion};
 use crate::filter::Filter;
 use crate::model::Preserve;
 use crate::model::escape::escaped;
+use crate::plan::consistency::PublishMixed;
 use crate::plan::gate::MaxDelete;
 use std::env;
 use std::os::unix::ffi::OsStrExt;
@@ -95,6 +96,8 @@ pub struct Settings {
     pub verify: Portion,
     /// What an adoption takes on trust.
     pub adopt: Adopt,
+    /// Which copies are published of files that are written to each time they are read.
+    pub publish_mixed: PublishMixed,
     /// What becomes of what is deleted or overwritten.
     pub trash: TrashSettings,
 }
@@ -322,6 +325,7 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
             .filter(|&limit| limit > 0),
         verify: table.verify.or(file.verify).unwrap_or_default(),
         adopt: table.adopt.or(file.adopt).unwrap_or_default(),
+        publish_mixed: table.publish_mixed.or(file.publish_mixed).unwrap_or_default(),
         trash: trash::trash(file, table)?,
     })
 }

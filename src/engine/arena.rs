@@ -39,17 +39,25 @@ impl Arena {
 
     /// Reads a file that should hold `size` bytes; `None`: it holds more or fewer.
     pub fn read(&mut self, file: &File, size: u64) -> std::io::Result<Option<Range<usize>>> {
+        let (range, read) = self.read_first(file, size)?;
+        if read == size {
+            return Ok(Some(range));
+        }
+        self.release(&range);
+        Ok(None)
+    }
+
+    /// Reads the first `size` bytes of a file, or what there is of them. Returns also the number of bytes that were
+    /// there: one more than `size` where the file goes on.
+    pub fn read_first(&mut self, file: &File, size: u64) -> std::io::Result<(Range<usize>, u64)> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         self.hold(self.used + LINE + size + 1);
         let start = self.used + self.bytes[self.used..].as_ptr().align_offset(LINE);
-        let end = start + size;
-        let read = transfer::read_whole(file, &mut self.bytes[start..=end], self.chunk)?;
-        Ok((read == size).then(|| {
-            let range = start..end;
-            self.used = end;
-            self.gathered.add(size as u64);
-            range
-        }))
+        let read = transfer::read_whole(file, &mut self.bytes[start..=start + size], self.chunk)?;
+        let range = start..start + read.min(size);
+        self.used = range.end;
+        self.gathered.add(range.len() as u64);
+        Ok((range, read as u64))
     }
 
     /// Takes in what was read elsewhere.

@@ -12,6 +12,7 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::hash::Stream;
 use crate::model::{Attributes, Difference, Digest, EntryPath, Kind, Problem, Stat, Timestamp};
+use crate::plan::consistency::is_unchanged;
 use crate::plan::decide::{Knowledge, unmoved};
 use crate::plan::desired::Rights;
 use crate::plan::join::Joined;
@@ -29,13 +30,6 @@ pub const SMALL: u64 = 1 << 20;
 
 /// Bytes of small files a worker holds at a time.
 pub const BATCH_BYTES: u64 = 8 << 20;
-
-/// Whether a file's figures before and after it was read say that it stood still.
-pub fn stood_still(before: &Stat, after: &Stat) -> bool {
-    before.fingerprint.size == after.fingerprint.size
-        && before.fingerprint.mtime == after.fingerprint.mtime
-        && before.fingerprint.ctime == after.fingerprint.ctime
-}
 
 /// What all workers of a comparison share.
 pub struct Comparison<'e, S: Store, R: Store> {
@@ -249,7 +243,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         });
         let known = self.conclude(path, &pair, compared);
         let now = restat(&pair.source_file).map_err(|error| at_source(Fault { action: "read", error }))?;
-        Ok(stood_still(&source, &now).then_some(Finding::Known(known)))
+        Ok(is_unchanged(&source, &now).then_some(Finding::Known(known)))
     }
 
     /// Reads both files whole and compares them in memory.
@@ -270,7 +264,7 @@ impl<S: Store, R: Store> Comparison<'_, S, R> {
         }
         if !same {
             arena.release(&content);
-            let still = stood_still(&pair.source, &restat(&pair.source_file).map_err(failed)?);
+            let still = is_unchanged(&pair.source, &restat(&pair.source_file).map_err(failed)?);
             return Ok(still.then_some(Finding::Known(Knowledge::Different)));
         }
         // Where they are the same nobody asks whether the source stood still: the figures are older than

@@ -4,6 +4,7 @@ use super::content::SMALL;
 use crate::cancel::Cancel;
 use crate::hash::Stream;
 use crate::model::{Digest, Stat};
+use crate::transfer::cache::{FLOOD, Passage};
 use crate::transfer::extents::{has_holes, holes_exceed};
 use crate::transfer::sparse::{self, Holes, Likeness, Piece};
 use crate::transfer::{self, Interruption};
@@ -38,13 +39,6 @@ pub enum Passed {
 }
 
 impl Passed {
-    /// What equals that of another reading where both read the same.
-    pub fn mark(self) -> Digest {
-        match self {
-            Passed::Hashed(digest) | Passed::Marked(digest) => digest,
-        }
-    }
-
     /// The MD5 of the bytes, where it was computed.
     pub fn digest(self) -> Option<Digest> {
         match self {
@@ -63,8 +57,8 @@ pub enum Equality {
     Different,
 }
 
-/// Copies a file of `size` bytes into an empty one, a sparse one (`holes` says what becomes of them)
-/// by its data; returns how many bytes were there.
+/// Copies the first `size` bytes of a file into an empty one, a sparse one (`holes` says what becomes of them) by its
+/// data. Returns the number of bytes that were there: more than `size` where the file goes on.
 pub fn pass_on(
     (from, to): (&File, &File),
     size: u64,
@@ -75,7 +69,7 @@ pub fn pass_on(
     let mut buffer = vec![0; chunk_bytes];
     let Some(holes) = holes else {
         let mut hash = Stream::new();
-        let copied = transfer::copy(from, to, &mut buffer, cancel, |chunk| hash.update(chunk))?;
+        let copied = transfer::copy(from, to, size, &mut buffer, cancel, |chunk| hash.update(chunk))?;
         return Ok((copied, Passed::Hashed(hash.finish())));
     };
     let mut hash = PassingHash::of(from, size);
@@ -97,6 +91,30 @@ pub fn hash_clone(
         Err(Interruption::Source(error)) => Err(Interruption::Replica(error)),
         Err(other) => Err(other),
     }
+}
+
+/// Reads the first `size` bytes of a file once more; `None`: it is shorter now. What has been read before is not kept in
+/// the page cache for that.
+pub fn hash_again(
+    file: &File,
+    size: u64,
+    chunk_bytes: usize,
+    cancel: &Cancel,
+) -> Result<Option<Passed>, Interruption> {
+    let mut hash = PassingHash::of(file, size);
+    let mut cache = (size > FLOOD).then(|| Passage::of(file, size));
+    let mut at = 0;
+    let read = sparse::read(file, size, &mut vec![0; chunk_bytes], cancel, |piece| {
+        at += match piece {
+            Piece::Data(bytes) => bytes.len() as u64,
+            Piece::Hole(length) => length,
+        };
+        hash.take(piece);
+        if let Some(passage) = &mut cache {
+            passage.was_read(file, at);
+        }
+    })?;
+    Ok((read >= size).then(|| hash.finish()))
 }
 
 /// Compares two files of `size` bytes, the source being sparse.

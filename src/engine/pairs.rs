@@ -1,10 +1,11 @@
 //! Large files that are compared: both sides piece by piece, several pairs side by side.
 
 use super::abreast::{Lane, abreast, piece_bytes};
-use super::content::{Comparison, Finding, TRIES, restat, stood_still};
+use super::content::{Comparison, Finding, TRIES, restat};
 use super::near::NearFolder;
 use crate::hash::Stream;
 use crate::model::{Digest, Stat, Timestamp};
+use crate::plan::consistency::is_unchanged;
 use crate::plan::decide::{Knowledge, unmoved};
 use crate::plan::step::Question;
 use crate::store::Store;
@@ -126,7 +127,7 @@ pub fn answer_abreast<S: Store, R: Store>(
         spare.borrow_mut().push(buffers);
         let path = questions[index].path();
         let compared = same.and_then(|same| {
-            let still = restat(&pair.source_file).map(|now| stood_still(&pair.source, &now));
+            let still = restat(&pair.source_file).map(|now| is_unchanged(&pair.source, &now));
             Ok(match still.map_err(Interruption::Source)? {
                 false => Compared::Restless,
                 true if same => Compared::Same(hash.map(Stream::finish)),

@@ -6,7 +6,7 @@ use super::books::Books;
 use super::capabilities;
 use super::damage;
 use super::execute::names::settle_ahead;
-use super::execute::{Grounds, Loss, Site, execute, settle};
+use super::execute::{Grounds, Loss, MixedCopies, Site, execute, settle};
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
 use super::job::{Job, Trees};
@@ -206,6 +206,8 @@ impl<'e> Pass<'e> {
             grounds: Grounds::default(),
             no_room_from: AtomicU64::new(u64::MAX),
             trash: self.trash,
+            publish_mixed: self.job.settings.publish_mixed,
+            mixed: MixedCopies::default(),
         }
     }
 

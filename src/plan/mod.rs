@@ -2,6 +2,7 @@
 
 pub mod ages;
 pub mod census;
+pub mod consistency;
 pub mod decide;
 #[cfg(test)]
 mod decide_tests;

@@ -1,4 +1,5 @@
-//! One open local folder: every change to the replica's file system is a call in this file.
+//! One open local folder: every change to the replica's file system is a call in this file, and so is the only thing that
+//! is ever made on the source's, a file without a name.
 
 use super::attributes::{self, Object, disinherit, hands_on_an_acl};
 use super::handle::{Mounts, open_name, os};
@@ -8,8 +9,8 @@ use super::{Applied, During, Fault, Folder, LINK, RENAME, Staging, Target, Tempo
 use crate::model::{Attributes, Kind, Scope, Seen, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, fstat, linkat, mkdirat,
-    mknodat, openat, readlinkat, renameat, renameat_with, statat, statx, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, fstat, fstatfs, linkat,
+    mkdirat, mknodat, openat, readlinkat, renameat, renameat_with, statat, statx, symlinkat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use std::cell::OnceCell;
@@ -31,6 +32,10 @@ pub struct LocalFolder {
     /// Its device (0 where that cannot be told); likewise.
     device: OnceCell<u64>,
 }
+
+/// File systems whose clone of a file (`FICLONE`) holds it as it was between two writes: btrfs, XFS and bcachefs, by their
+/// numbers in statfs(2).
+const CLONE_AT_ONE_MOMENT: [rustix::fs::FsWord; 3] = [0x9123_683E, 0x5846_5342, 0xCA45_1A4E];
 
 /// How often, and after what pause, an open that a lease or lock refuses is tried again.
 const LEASE_TRIES: u32 = 5;
@@ -204,6 +209,17 @@ impl Folder for LocalFolder {
             disinherit(Object::Open(handle.as_fd()))?;
         }
         Ok(File::from(handle))
+    }
+
+    fn clones_whole_files(&self) -> bool {
+        fstatfs(&self.handle).is_ok_and(|found| CLONE_AT_ONE_MOMENT.contains(&found.f_type))
+    }
+
+    fn unnamed_file(&self) -> Option<File> {
+        // EXCL: it can never be given a name.
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        retry_on_intr(|| openat(&self.handle, ".", flags, mode)).ok().map(File::from)
     }
 
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {

@@ -179,6 +179,11 @@ pub trait Folder {
     fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Fault>;
     /// Makes a new empty file, which only its owner may read, under a temporary name.
     fn stage_file(&self, temporary: &TemporaryName) -> Result<File, Fault>;
+    /// Returns true if the folder lies on a file system that clones a file as it is at one moment, whoever writes to it.
+    fn clones_whole_files(&self) -> bool;
+    /// Makes a file without a name, which is gone when it is closed: the folder's own figures do not change. `None`: it
+    /// cannot be made here.
+    fn unnamed_file(&self) -> Option<File>;
     /// Sets the metadata of a file being staged.
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault>;
     /// Makes anything but a regular file under a temporary name.

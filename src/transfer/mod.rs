@@ -39,27 +39,34 @@ pub fn read_whole(file: &File, into: &mut [u8], chunk: usize) -> io::Result<usiz
     }
 }
 
-/// Copies all of `from` to `to`, showing every chunk to `each`; returns the bytes copied.
-/// `buffer` is the chunk.
+/// Copies the first `size` bytes of `from` to `to`, or what there is of them, showing every chunk to `each`. Returns the
+/// number of bytes that were there: one more than `size` where `from` goes on. `buffer` is the chunk.
 pub fn copy(
     from: &File,
     mut to: &File,
+    size: u64,
     buffer: &mut [u8],
     cancel: &Cancel,
     mut each: impl FnMut(&[u8]),
 ) -> Result<u64, Interruption> {
-    let mut total = 0;
+    let mut total: u64 = 0;
     loop {
         if cancel.requested() {
             return Err(Interruption::Cancelled);
         }
-        let read = read_some(from, buffer).map_err(Interruption::Source)?;
-        if read == 0 {
+        let left = usize::try_from(size - total).unwrap_or(usize::MAX);
+        // One byte more shows that the file goes on.
+        let most = buffer.len().min(left.saturating_add(1));
+        let read = read_some(from, &mut buffer[..most]).map_err(Interruption::Source)?;
+        let wanted = read.min(left);
+        if wanted > 0 {
+            to.write_all(&buffer[..wanted]).map_err(Interruption::Replica)?;
+            each(&buffer[..wanted]);
+        }
+        total += read as u64;
+        if read == 0 || total > size {
             return Ok(total);
         }
-        to.write_all(&buffer[..read]).map_err(Interruption::Replica)?;
-        each(&buffer[..read]);
-        total += read as u64;
     }
 }
 
@@ -115,17 +122,22 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn a_copy_has_and_shows_all_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), chunk in 1_usize..70) {
+        fn a_copy_has_and_shows_all_bytes_that_it_is_to_have(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            size in 0_usize..300,
+            chunk in 1_usize..70,
+        ) {
             let (from, mut to) = (file(&bytes), file(b""));
             let mut seen = Vec::new();
             let mut buffer = vec![0; chunk];
-            let total = copy(&from, &to, &mut buffer, &Cancel::new(), |c| seen.extend_from_slice(c)).unwrap();
-            prop_assert_eq!(total, bytes.len() as u64);
+            let look = |c: &[u8]| seen.extend_from_slice(c);
+            let total = copy(&from, &to, size as u64, &mut buffer, &Cancel::new(), look).unwrap();
+            prop_assert_eq!(total, bytes.len().min(size + 1) as u64);
             to.rewind().unwrap();
             let mut copied = Vec::new();
             to.read_to_end(&mut copied).unwrap();
-            prop_assert_eq!(&copied, &bytes);
-            prop_assert_eq!(&seen, &bytes);
+            prop_assert_eq!(&copied[..], &bytes[..bytes.len().min(size)]);
+            prop_assert_eq!(&seen, &copied);
         }
 
         #[test]
@@ -158,7 +170,7 @@ mod tests {
     fn a_request_to_stop_ends_a_copy() {
         let cancel = Cancel::new();
         cancel.request();
-        let ended = copy(&file(b"x"), &file(b""), &mut [0; 4], &cancel, |_| {});
+        let ended = copy(&file(b"x"), &file(b""), 1, &mut [0; 4], &cancel, |_| {});
         assert!(matches!(ended, Err(Interruption::Cancelled)));
     }
 }

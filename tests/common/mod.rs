@@ -14,6 +14,7 @@ pub mod rot;
 pub mod sweep;
 pub mod tree;
 pub mod versions;
+pub mod writers;
 
 use program::{Output, finish};
 use std::ffi::OsStr;

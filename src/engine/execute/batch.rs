@@ -1,6 +1,6 @@
 //! One batch on one worker: stage all, hash all, make all durable, publish each, say what is true.
 
-use super::large::is_large;
+use super::large::{Again, is_large};
 use super::names::{FirstNames, verb_of};
 use super::prepared::{Content, Prepared};
 use super::stage::Stager;
@@ -11,6 +11,7 @@ use crate::hash::digest_many;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{Change, Digest, Done, Operation, Problem, Record, Timestamp, Verb};
+use crate::plan::consistency::Consistency;
 use crate::store::{Fault, Folder, RENAME, Store, Target, Writes};
 use crate::transfer::cache::let_all_go;
 use std::time::Instant;
@@ -23,24 +24,35 @@ pub(super) fn carry_out<S: Store, R: Store>(
 ) -> Vec<Outcome> {
     Arena::with(site.chunk_bytes, |arena| {
         let abreast = batch.iter().all(|operation| is_large(operation));
-        let (mut outcomes, again) = with_arena(site, batch, firsts, abreast, arena);
-        for index in again {
-            let (alone, _) = with_arena(site, &batch[index..=index], firsts, false, arena);
+        let manner = if abreast { Manner::Abreast } else { Manner::InTurn { changes: false } };
+        let (mut outcomes, again) = with_arena(site, batch, firsts, manner, arena);
+        for (index, changes) in again {
+            let manner = Manner::InTurn { changes };
+            let (alone, _) = with_arena(site, &batch[index..=index], firsts, manner, arena);
             outcomes.splice(index..=index, alone);
         }
         outcomes
     })
 }
 
-/// Carries out a batch, large files `abreast` or everything one after the other; returns also the
-/// numbers of those that are to be tried again alone.
+/// How the entries of a batch are prepared.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Large files side by side.
+    Abreast,
+    /// One after the other; files are known to be written to while they are read if it `changes`.
+    InTurn { changes: bool },
+}
+
+/// Carries out a batch. Returns also the numbers of those that are to be tried again alone, and whether they were
+/// written to while they were read.
 fn with_arena<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     batch: &[&Operation],
     firsts: &FirstNames,
-    abreast: bool,
+    manner: Manner,
     arena: &mut Arena,
-) -> (Vec<Outcome>, Vec<usize>) {
+) -> (Vec<Outcome>, Vec<(usize, bool)>) {
     let started = Instant::now();
     let mut writes = None;
     let stager = begin_writes(site, batch).and_then(|begun| {
@@ -49,12 +61,23 @@ fn with_arena<S: Store, R: Store>(
     });
     let mut again = Vec::new();
     let mut prepared: Vec<Result<Prepared<R::Folder>, End>> = match stager {
-        Ok(mut stager) if abreast => {
-            let attempts = stager.prepare_abreast(batch);
-            again.extend((0..attempts.len()).filter(|&index| attempts[index].is_none()));
-            attempts.into_iter().map(|attempt| attempt.unwrap_or(Err(End::Skipped))).collect()
-        }
-        Ok(mut stager) => batch.iter().map(|operation| stager.prepare(operation, arena)).collect(),
+        Ok(mut stager) => match manner {
+            Manner::Abreast => {
+                let attempts = stager.prepare_abreast(batch).into_iter().enumerate();
+                let mut ended = |(index, attempt)| match attempt {
+                    Ok(result) => result,
+                    Err(Again { changes }) => {
+                        again.push((index, changes));
+                        Err(End::Skipped)
+                    }
+                };
+                attempts.map(&mut ended).collect()
+            }
+            Manner::InTurn { changes } => {
+                stager.changes = changes;
+                batch.iter().map(|operation| stager.prepare(operation, arena)).collect()
+            }
+        },
         Err(fault) => batch.iter().map(|operation| Err(site.failure(operation, &fault))).collect(),
     };
     // Unlinking what nobody waits for is quick; making it durable might not be.
@@ -224,7 +247,11 @@ fn publish<S: Store, R: Store>(
     site.note_losses(source, &replica);
     let content = digest.map(|digest| (digest, began)).or(still_known(operation, prepared));
     // What could not be held is looked at, tried and said again on the next run.
-    let racy =
-        prepared.never_still || incomplete || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
+    let racy = prepared.consistency != Consistency::Exact
+        || incomplete
+        || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
+    if prepared.consistency == Consistency::Mixed {
+        site.mixed.add(path);
+    }
     Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))
 }

@@ -1,30 +1,39 @@
 //! A hand of large files, copied side by side by one worker: every byte is read once, written, and
 //! hashed in a lane of the vector registers.
 //!
-//! Only what goes smoothly is done here. What did not stand still, or found no room while others took
+//! Only what goes smoothly is done here. What was written to while it was read, or found no room while others took
 //! theirs, is copied again by itself, once the others have got their names.
 
+use super::changing::match_clone;
 use super::prepared::{Content, Prepared};
 use super::stage::{Reading, Stager, Way, unread};
 use super::staged_file::StagedFile;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::engine::abreast::{ABREAST, Lane, abreast, piece_bytes};
-use crate::engine::content::{SMALL, restat, stood_still};
-use crate::engine::holes::{Passed, is_sparse};
+use crate::engine::content::{SMALL, restat};
+use crate::engine::holes::{Passed, hash_again, is_sparse};
 use crate::engine::identity::open_scanned;
 use crate::hash::Stream;
 use crate::model::operation::End;
 use crate::model::{Kind, Operation, Stat, Timestamp, Verb};
+use crate::plan::consistency::{Consistency, Verdict, judge};
 use crate::store::{During, Fault, Folder, Store, attributes_of};
 use crate::transfer::cache::{FLOOD, Passage, Written};
-use crate::transfer::fill;
+use crate::transfer::{Interruption, fill};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 
-/// What became of one of the files; `None`: it is to be copied again by itself.
-pub(super) type Attempt<F> = Option<Result<Prepared<F>, End>>;
+/// What became of one of the files: it is prepared or is not to be, or it is to be copied again by itself.
+pub(super) type Attempt<F> = Result<Result<Prepared<F>, End>, Again>;
+
+/// Why a file is to be copied again.
+#[derive(Clone, Copy)]
+pub(super) struct Again {
+    /// It was written to while it was read.
+    pub(super) changes: bool,
+}
 
 /// Whether an operation copies a large file.
 pub(super) fn is_large(operation: &Operation) -> bool {
@@ -46,11 +55,13 @@ struct Crossing<'c, S: Folder, R: Folder> {
     file: File,
     source: Stat,
     began: Timestamp,
-    /// The target has all of it already: whether the source stood still until then.
-    cloned: Option<bool>,
+    /// The target is a clone: how that relates to the file.
+    cloned: Option<Consistency>,
     buffer: Vec<u8>,
     filled: usize,
     at: u64,
+    /// There was more than its size says.
+    goes_on: bool,
     hash: Stream,
     cache: Option<(Passage, Written)>,
     broken: Option<Broken>,
@@ -93,15 +104,19 @@ impl<S: Folder, R: Folder> Crossing<'_, S, R> {
             return Err(Broken::Cancelled);
         }
         let replica = |error| Broken::Replica(Fault { action: "write", error });
+        let left = usize::try_from(self.source.fingerprint.size - self.at).unwrap_or(usize::MAX);
         let read = if self.cloned.is_some() {
             fill(&self.target, &mut self.buffer).map_err(replica)?
         } else {
-            let read = fill(&self.file, &mut self.buffer).map_err(Broken::Source)?;
-            self.target.write_all(&self.buffer[..read]).map_err(replica)?;
-            read
+            fill(&self.file, &mut self.buffer).map_err(Broken::Source)?
         };
-        self.filled = read;
-        self.at += read as u64;
+        // What was added since it was opened is for the next run.
+        self.goes_on |= read > left;
+        self.filled = read.min(left);
+        if self.cloned.is_none() {
+            self.target.write_all(&self.buffer[..self.filled]).map_err(replica)?;
+        }
+        self.at += self.filled as u64;
         match &mut self.cache {
             Some((passage, _)) if self.cloned.is_some() => passage.was_read(&self.target, self.at),
             Some((passage, written)) => {
@@ -117,7 +132,7 @@ impl<S: Folder, R: Folder> Crossing<'_, S, R> {
 impl<'s, S: Store, R: Store> Stager<'s, S, R> {
     /// Prepares a hand of large files, in its order.
     pub(super) fn prepare_abreast(&mut self, hand: &[&Operation]) -> Vec<Attempt<R::Folder>> {
-        let mut attempts: Vec<Attempt<R::Folder>> = hand.iter().map(|_| Some(Err(End::Skipped))).collect();
+        let mut attempts: Vec<Attempt<R::Folder>> = hand.iter().map(|_| Ok(Err(End::Skipped))).collect();
         let lanes = lanes(self.site.batch_files);
         let piece = piece_bytes(self.site.chunk_bytes, hand.len().min(lanes));
         let spare: RefCell<Vec<Vec<u8>>> = RefCell::default();
@@ -129,8 +144,8 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 let begun = stager.borrow_mut().set_out(index, operation, buffer);
                 match begun {
                     Ok(Some(crossing)) => return Some(crossing),
-                    Ok(None) => attempts_cell.borrow_mut()[index] = None,
-                    Err(end) => attempts_cell.borrow_mut()[index] = Some(Err(end)),
+                    Ok(None) => attempts_cell.borrow_mut()[index] = Err(Again { changes: false }),
+                    Err(end) => attempts_cell.borrow_mut()[index] = Ok(Err(end)),
                 }
             }
             None
@@ -154,16 +169,14 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let began = clock::now();
         let unread = |fault: Fault| unread(operation, &fault);
         let scanned = operation.source.as_ref().ok_or(End::Vanished)?;
-        let (file, source) = open_scanned(&*way.ours, operation.path.name(), scanned).map_err(unread)?;
+        let (file, mut source) = open_scanned(&*way.ours, operation.path.name(), scanned).map_err(unread)?;
         if source.fingerprint.size <= SMALL || is_sparse(&file, &source) {
             return Ok(None);
         }
         let mut target = StagedFile::of(&way);
         let opened = target.emptied().map_err(|fault| site.failure(operation, &fault))?;
         let cloned = if site.clones.try_clone(&file, opened, (source.device, way.device)) {
-            let now = restat(&file).during("look at");
-            // What happens to the source from here on is nothing to the clone.
-            Some(now.map(|now| stood_still(&source, &now)))
+            Some(match_clone(&file, opened, &mut source).during("read"))
         } else {
             None
         };
@@ -180,7 +193,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let from = if cloned.is_some() { &target } else { &file };
         let cache = (size > FLOOD).then(|| passage(from));
         let (hash, cancel) = (Stream::new(), site.cancel);
-        let (filled, at, broken) = (0, 0, None);
+        let (filled, at, goes_on, broken) = (0, 0, false, None);
         Ok(Some(Crossing {
             index,
             way,
@@ -192,6 +205,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             buffer,
             filled,
             at,
+            goes_on,
             hash,
             cache,
             broken,
@@ -207,46 +221,84 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         crossing: Crossing<'_, S::Folder, R::Folder>,
         in_company: bool,
     ) -> Attempt<R::Folder> {
-        let Crossing { way, target, file, source, began, cloned, at, hash, broken, cache, .. } = crossing;
-        let conclude = || -> Result<Option<Reading>, End> {
+        let Crossing { way, target, file, source, began, cloned, at, goes_on, hash, broken, cache, .. } =
+            crossing;
+        let again = |changes| Ok(Err(Again { changes }));
+        let conclude = || -> Result<Result<Reading, Again>, End> {
             match broken {
                 None => {}
                 Some(Broken::Cancelled) => return Err(End::Skipped),
                 Some(Broken::Source(error)) => {
                     return Err(unread(operation, &Fault { action: "read", error }));
                 }
-                Some(Broken::Replica(fault)) if in_company && fault.is_lack_of_room() => return Ok(None),
+                Some(Broken::Replica(fault)) if in_company && fault.is_lack_of_room() => return again(false),
                 Some(Broken::Replica(fault)) => return Err(self.site.failure(operation, &fault)),
             }
             let unread = |fault: Fault| unread(operation, &fault);
             let found = attributes_of(&file, self.site.rights.scope()).map_err(unread)?;
             let attributes = self.site.rights.desired_attributes(&source, found);
-            let still = match cloned {
-                Some(still) => still,
-                None => stood_still(&source, &restat(&file).during("read").map_err(unread)?),
+            let content = Passed::Hashed(hash.finish());
+            let consistency = match cloned {
+                Some(_) if at != source.fingerprint.size => return again(false),
+                Some(consistency) => consistency,
+                None => match judge(
+                    &source,
+                    &restat(&file).during("read").map_err(unread)?,
+                    at + u64::from(goes_on),
+                ) {
+                    Verdict::Exact => Consistency::Exact,
+                    Verdict::Unproven if self.is_proven(operation, &way, (&file, &source), content)? => {
+                        Consistency::Snapshot
+                    }
+                    verdict => return again(verdict != Verdict::WrongSize),
+                },
             };
-            if !still || at != source.fingerprint.size {
-                return Ok(None);
-            }
-            let content = Content::Passed(Passed::Hashed(hash.finish()));
-            Ok(Some(Reading { content, source, attributes, began, still, cloned: cloned.is_some() }))
+            let (content, cloned) = (Content::Passed(content), cloned.is_some());
+            Ok(Ok(Reading { content, source, attributes, began, consistency, cloned }))
         };
-        let finished = conclude().and_then(|reading| {
-            let Some(reading) = reading else { return Ok(None) };
-            let applied = self.finish_file(operation, &*way.theirs, &target, &reading)?;
-            Ok(Some((reading, applied)))
+        let finished = conclude().and_then(|reading| match reading {
+            Ok(reading) => {
+                let applied = self.finish_file(operation, &*way.theirs, &target, &reading)?;
+                Ok(Ok((reading, applied)))
+            }
+            Err(again) => Ok(Err(again)),
         });
         match finished {
-            Ok(Some((reading, applied))) => {
+            Ok(Ok((reading, applied))) => {
                 let prepared = Prepared::staged(way.theirs, way.temporary, reading);
                 let (incomplete, written) = (applied.attributes_lost, cache.map(|_| target));
-                Some(Ok(Prepared { incomplete, written, ..prepared }))
+                Ok(Ok(Prepared { incomplete, written, ..prepared }))
             }
             stopped => {
                 // A leftover is litter that the next run removes.
                 let _ = way.theirs.discard(&way.temporary);
-                stopped.err().map(Err)
+                match stopped {
+                    Ok(Err(again)) => Err(again),
+                    Err(end) => Ok(Err(end)),
+                    Ok(Ok(_)) => Ok(Err(End::Skipped)),
+                }
             }
+        }
+    }
+
+    /// Reads a file that has changed once more, as far as it was read; returns true if that shows what was read before.
+    /// Where it can be cloned that is left to the second attempt.
+    fn is_proven(
+        &self,
+        operation: &Operation,
+        way: &Way<S::Folder, R::Folder>,
+        (file, source): (&File, &Stat),
+        read: Passed,
+    ) -> Result<bool, End> {
+        if self.site.can_clone_aside(&way.ours, source.device) {
+            return Ok(false);
+        }
+        match hash_again(file, source.fingerprint.size, self.site.chunk_bytes, self.site.cancel) {
+            Ok(again) => Ok(again == Some(read)),
+            Err(Interruption::Source(error) | Interruption::Replica(error)) => {
+                Err(unread(operation, &Fault { action: "read", error }))
+            }
+            Err(Interruption::Cancelled) => Err(End::Skipped),
         }
     }
 }

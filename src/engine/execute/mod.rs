@@ -7,6 +7,7 @@
 
 mod asides;
 mod batch;
+mod changing;
 mod copy;
 mod cut;
 mod deletes;
@@ -35,6 +36,7 @@ use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::gate::Approved;
 use crate::store::{Store, TemporaryName};
 use asides::Asides;
+pub use changing::MixedCopies;
 pub use grounds::Grounds;
 use moves::Moved;
 use names::{FirstNames, Names};
@@ -141,6 +143,7 @@ pub fn execute<S: Store, R: Store>(
     monitor.phase(Phase::Folders, Some(Amount { entries: plan.folders.len() as u64, bytes: 0 }));
     folders::finish(site, &plan.folders, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
     site.tell_losses(tally, monitor);
+    site.tell_mixed(tally, monitor);
     if site.cancel.requested() { Err(Error::Interrupted) } else { Ok(()) }
 }
 

@@ -3,6 +3,7 @@
 use super::stage::Reading;
 use crate::engine::holes::Passed;
 use crate::model::{Attributes, Record, Stat, Timestamp};
+use crate::plan::consistency::Consistency;
 use crate::store::{Folder, TemporaryName};
 use std::fs::File;
 use std::ops::Range;
@@ -19,8 +20,8 @@ pub(super) struct Prepared<F: Folder> {
     pub(super) attributes: Attributes,
     /// When reading began.
     pub(super) began: Timestamp,
-    /// The source changed during every reading, though two of them agreed.
-    pub(super) never_still: bool,
+    /// How what was read relates to what the source held.
+    pub(super) consistency: Consistency,
     /// The staged entry could not hold all attributes, or be a name of the inode that it should be.
     pub(super) incomplete: bool,
     /// A large file that was written: the page cache need not keep it once it is on the disk.
@@ -42,7 +43,7 @@ pub(super) enum Content {
 impl<F: Folder> Prepared<F> {
     /// A staged entry that nothing speaks against.
     pub(super) fn staged(folder: Rc<F>, temporary: TemporaryName, reading: Reading) -> Self {
-        let Reading { content, source, attributes, began, still, .. } = reading;
+        let Reading { content, source, attributes, began, consistency, .. } = reading;
         Self {
             folder,
             temporary: Some(temporary),
@@ -50,7 +51,7 @@ impl<F: Folder> Prepared<F> {
             source,
             attributes,
             began,
-            never_still: !still,
+            consistency,
             incomplete: false,
             written: None,
         }

@@ -1,5 +1,6 @@
 //! What everybody who carries out operations needs and notes.
 
+use super::changing::MixedCopies;
 use super::grounds::Grounds;
 use crate::cancel::Cancel;
 use crate::config::file::Durability;
@@ -10,6 +11,7 @@ use crate::engine::trash::{Kept, Trash};
 use crate::model::operation::End;
 use crate::model::{EntryPath, Kind, Operation, Problem, Stat, Timestamp};
 use crate::monitor::Monitor;
+use crate::plan::consistency::PublishMixed;
 use crate::plan::desired::Rights;
 use crate::roots::Anchors;
 use crate::store::{Applied, Fault, Store};
@@ -60,6 +62,10 @@ pub struct Site<'e, S: Store, R: Store> {
     pub no_room_from: AtomicU64,
     /// Where what is deleted or overwritten goes; `None`: nowhere.
     pub trash: Option<&'e Trash<R>>,
+    /// Which copies are published of files that are written to each time they are read.
+    pub publish_mixed: PublishMixed,
+    /// Those that were.
+    pub mixed: MixedCopies,
 }
 
 /// Entries that lost something, for one message a run.

@@ -8,6 +8,7 @@ use crate::engine::content::{Arena, NearFolder, digest_of, read_link};
 use crate::engine::holes::Passed;
 use crate::model::operation::End;
 use crate::model::{Attributes, Kind, Operation, Problem, Stat, Timestamp, Verb};
+use crate::plan::consistency::Consistency;
 use crate::plan::desired::Desired;
 use crate::store::{Applied, Fault, Folder, Staging, Store, TemporaryName};
 use std::rc::Rc;
@@ -22,6 +23,8 @@ pub(super) struct Stager<'s, S: Store, R: Store> {
     names: std::vec::IntoIter<TemporaryName>,
     /// The device of the replica's folder at hand.
     device: u64,
+    /// Files are known to be written to while they are read.
+    pub(super) changes: bool,
 }
 
 /// One reading of a source entry.
@@ -30,7 +33,7 @@ pub(super) struct Reading {
     pub(super) source: Stat,
     pub(super) attributes: Attributes,
     pub(super) began: Timestamp,
-    pub(super) still: bool,
+    pub(super) consistency: Consistency,
     /// What is in the arena is in the staged file already.
     pub(super) cloned: bool,
 }
@@ -60,6 +63,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             firsts,
             names: names.into_iter(),
             device: 0,
+            changes: false,
         })
     }
 
@@ -86,7 +90,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 source,
                 attributes,
                 began,
-                never_still: false,
+                consistency: Consistency::Exact,
                 incomplete: false,
                 written: None,
             });
@@ -194,7 +198,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             source,
             attributes: Attributes::default(),
             began: self.site.began,
-            still: true,
+            consistency: Consistency::Exact,
             cloned: false,
         }))
     }
@@ -240,7 +244,10 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let (_, applied) =
             theirs.set_metadata(temporary.as_bytes(), &made, &desired, &attributes).map_err(failed)?;
         self.site.note_applied(&operation.path, applied);
-        Ok((Reading { content, source, attributes, began, still: true, cloned: false }, applied))
+        Ok((
+            Reading { content, source, attributes, began, consistency: Consistency::Exact, cloned: false },
+            applied,
+        ))
     }
 
     /// What the new entry is to have.

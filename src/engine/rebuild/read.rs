@@ -3,11 +3,12 @@
 use super::stream;
 use crate::cancel::Cancel;
 use crate::clock;
-use crate::engine::content::{Arena, NearFolder, SMALL, read_link, restat, stood_still};
+use crate::engine::content::{Arena, NearFolder, SMALL, read_link, restat};
 use crate::engine::identity::open_scanned;
 use crate::engine::listed::{Opened, look_at_listed};
 use crate::hash::digest_many;
 use crate::model::{EntryPath, Fingerprint, Kind, Problem, Seen, Side, Stat, Timestamp};
+use crate::plan::consistency::is_unchanged;
 use crate::plan::join::Joined;
 use crate::plan::verdict::{Content, Contents, Sides, wanted};
 use crate::store::{During, Fault, Folder, Store};
@@ -78,7 +79,7 @@ struct InMemory {
 
 impl InMemory {
     fn stood_still(&self) -> bool {
-        let still = |file| restat(file).is_ok_and(|now| stood_still(&self.stat, &now));
+        let still = |file| restat(file).is_ok_and(|now| is_unchanged(&self.stat, &now));
         self.file.as_ref().is_none_or(still)
     }
 }

@@ -4,10 +4,11 @@ use super::read::{Reading, failed, kind, open, restless};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::engine::abreast::{Lane, abreast, piece_bytes};
-use crate::engine::content::{TRIES, digest_of, read_link, restat, stood_still};
+use crate::engine::content::{TRIES, digest_of, read_link, restat};
 use crate::engine::holes::is_sparse;
 use crate::hash::Stream;
 use crate::model::{Kind, Side, Stat, Timestamp};
+use crate::plan::consistency::is_unchanged;
 use crate::plan::join::Joined;
 use crate::plan::verdict::{Content, Contents, wanted};
 use crate::store::{During, Fault, Store};
@@ -233,6 +234,6 @@ impl Track {
         let Some((file, stat, began)) = self.file else { return Ok(Some(self.otherwise)) };
         let after = restat(&file).during("look at")?;
         let digest = shared.unwrap_or(self.hash).finish();
-        Ok(stood_still(&stat, &after).then_some(Content::Read { stat, digest, began }))
+        Ok(is_unchanged(&stat, &after).then_some(Content::Read { stat, digest, began }))
     }
 }
