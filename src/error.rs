@@ -118,9 +118,13 @@ impl Error {
         match self {
             Self::Config(_)
             | Self::Root(RootError::Refused(_))
-            | Self::Manifest(ManifestError::OtherJob { .. } | ManifestError::NoFile { .. }) => {
-                ExitCode::Usage
-            }
+            | Self::Manifest(
+                ManifestError::OtherJob { .. }
+                | ManifestError::NoFile { .. }
+                | ManifestError::Foreign { .. }
+                | ManifestError::NotOurs { .. },
+            )
+            | Self::Lock(LockError::Foreign { .. }) => ExitCode::Usage,
             Self::Root(RootError::Unavailable(_)) | Self::RootUnlisted { .. } => ExitCode::Root,
             Self::Lock(LockError::Held { .. } | LockError::ReplicaHeld { .. }) => ExitCode::Locked,
             Self::Interrupted => ExitCode::Interrupted,

@@ -1,14 +1,16 @@
 //! The job's lock: whoever holds it is the only one to write the manifest and the replica.
 //!
 //! An OS lock (flock) on a file of its own: it ends with the process, whatever ends that, so a
-//! stale lock file is no lock. The file's content only names the holder for messages.
+//! stale lock file is no lock. Its first line names the holder for messages; the lines after it name the jobs whose
+//! manifests were opened under the lock, which proves later that a damaged file beside it is theirs.
 
 use crate::resolved;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -30,6 +32,16 @@ pub enum LockError {
         /// The replica's root.
         path: PathBuf,
     },
+    /// Somebody else's file has the name of the lock file.
+    #[error(
+        "{path} would be the lock file, but twinfold did not write what is in it, and leaves it as it is; name another \
+         manifest with --manifest or the key manifest",
+        path = path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// The lock file could not be used.
     #[error("cannot use the lock file {path}: {error}", path = path.display())]
     Io {
@@ -43,7 +55,7 @@ pub enum LockError {
 /// Proof of holding the job's lock; dropping it gives the lock back.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    file: File,
 }
 
 /// `status` looks whether the lock is held by taking it, shared, for an instant: try past that.
@@ -69,11 +81,56 @@ impl RunLock {
                 Err(error) => return Err(fault(error.into())),
             }
         }
-        let text = format!("pid {}, since {since}\n", std::process::id());
-        file.set_len(0).and_then(|()| file.rewind()).map_err(fault)?;
-        file.write_all(text.as_bytes()).map_err(fault)?;
-        Ok(Self { _file: file })
+        let before = content(&mut file).map_err(fault)?;
+        if !before.is_empty() && !before.starts_with(HOLDER) {
+            return Err(LockError::Foreign { path });
+        }
+        let mut text = format!("{HOLDER}{}, since {since}\n", std::process::id());
+        for owner in owners(&before) {
+            text.push_str(owner);
+            text.push('\n');
+        }
+        // In place, and cut afterwards: a kill in between leaves the owners readable.
+        file.write_all_at(text.as_bytes(), 0).map_err(fault)?;
+        if text.len() < before.len() {
+            file.set_len(text.len() as u64).map_err(fault)?;
+        }
+        Ok(Self { file })
     }
+
+    /// Records a line about whose manifest lies beside the lock, where it is not recorded. It only serves as a proof later,
+    /// so that no run fails for it; the next run tries again.
+    pub fn record_owner(&self, owner: &str) {
+        let mut file = &self.file;
+        let Ok(text) = content(&mut file) else { return };
+        if owners(&text).all(|known| known != owner) {
+            let _ = file.write_all_at(format!("{owner}\n").as_bytes(), text.len() as u64);
+        }
+    }
+}
+
+/// How a lock file begins.
+const HOLDER: &str = "pid ";
+
+/// No lock file of ours is larger: it has two paths for each job that had its manifest there.
+const MAX_BYTES: u64 = 1 << 20;
+
+fn content(file: &mut (impl Read + Seek)) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn owners(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().skip(1)
+}
+
+/// The lines that runs recorded in the lock file that belongs to `manifest`; none where it cannot be read.
+pub fn recorded_owners(manifest: &Path) -> Vec<String> {
+    let open = || resolved::open(&path_for(manifest), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
+    let text = open().and_then(|handle| content(&mut File::from(handle))).unwrap_or_default();
+    if text.starts_with(HOLDER) { owners(&text).map(str::to_owned).collect() } else { Vec::new() }
 }
 
 /// Who holds the lock that belongs to `manifest` just now, without taking it for longer than an
@@ -109,10 +166,9 @@ const NAME_PAUSE: Duration = Duration::from_millis(5);
 
 fn holder(file: &mut File) -> String {
     for _ in 0..NAME_TRIES {
-        let mut text = String::new();
-        let read = file.rewind().and_then(|()| Read::by_ref(file).take(200).read_to_string(&mut text));
-        if read.is_ok() && !text.trim().is_empty() {
-            return text.trim().to_owned();
+        let text = content(file).unwrap_or_default();
+        if let Some(first) = text.lines().next().filter(|line| !line.is_empty()) {
+            return first.to_owned();
         }
         sleep(NAME_PAUSE);
     }

@@ -195,7 +195,7 @@ fn whatever_is_planted_at_a_file_of_the_state_is_neither_followed_nor_written_to
 fn old_logs_are_replaced_whatever_is_planted_there() {
     for what in [Planted::Link, Planted::HardLink, Planted::Pipe, Planted::Folder] {
         let mirror = Mirror::new();
-        mirror.write_config("home/twinfold/config.toml", "[log]\nmax_size = 200\nkeep = 2\n");
+        mirror.write_config("home/twinfold/config.toml", "[log]\nmax_size = \"200B\"\nkeep = 2\n");
         let victim = mirror.path("victim");
         write(&victim, "of somebody else");
         for number in 1..=2 {

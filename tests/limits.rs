@@ -220,8 +220,8 @@ fn a_log_that_cannot_be_rolled_is_no_end_of_the_run() {
     for script in ["exec \"$@\"", "exec \"$@\" >/dev/full", "exec \"$@\" >&-"] {
         let mirror = Mirror::new();
         plant(&mirror.source, 1);
-        mirror.write_config("home/twinfold/config.toml", "[log]\nmax_size = \"100\"\nkeep = 1\n");
-        write(mirror.path("home/log"), vec![b'x'; 5000]);
+        mirror.write_config("home/twinfold/config.toml", "[log]\nmax_size = \"100B\"\nkeep = 1\n");
+        write(mirror.path("home/log"), "2026-12-01T02:13:37.000+00:00 INFO  told\n".repeat(100));
         chmod(mirror.path("home/log"), 0o600);
         // In the way of the rolled log's name, where nothing can be renamed to.
         write(mirror.path("home/log.1/inside"), "");

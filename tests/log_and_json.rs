@@ -181,6 +181,36 @@ fn the_log_is_rolled_by_size_and_old_ones_are_kept() {
 }
 
 #[test]
+fn a_file_that_is_no_log_of_ours_is_refused_and_left_as_it_is() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("file"), "x");
+    let (log, old) = (mirror.path("home/own.txt"), mirror.path("home/own.txt.2"));
+    let run = |more: &[&str]| mirror.run(&[&["--log-file", "home/own.txt"], more].concat());
+    for content in ["precious notes\n", "{\"a\": 1}\n", "2026-12-01 is a date\n"] {
+        for (planted, more) in [(&log, &[][..]), (&old, &[]), (&log, &["--json"])] {
+            write(planted, content);
+            chmod(planted, 0o600);
+            run(more).expect(2).says("not a log of twinfold").says(planted.to_str().unwrap());
+            assert_eq!(std::fs::read_to_string(planted).unwrap(), content);
+            assert!(!mirror.replica.exists(), "nothing was done");
+            remove(planted);
+        }
+        assert!(!log.exists(), "no log is made beside what would be renamed");
+    }
+    // An empty file is fine, and so is our own log in the other format.
+    write(&log, "");
+    chmod(&log, 0o600);
+    run(&[]).expect(0);
+    mirror.write_config("home/twinfold/config.toml", "[log]\nformat = \"json\"\n");
+    run(&[]).expect(0);
+    remove(&log);
+    run(&[]).expect(0);
+    mirror.write_config("home/twinfold/config.toml", "");
+    run(&[]).expect(0);
+    assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), 2);
+}
+
+#[test]
 fn the_level_decides_what_is_logged() {
     let mirror = Mirror::new();
     mirror.write_config("home/twinfold/config.toml", "[log]\nlevel = \"warn\"\n");

@@ -148,14 +148,14 @@ fn a_missing_table_is_damage() {
 }
 
 /// Runs, in every way, over a file that must be refused and stay as it is.
-fn expect_refusal(mirror: &Mirror, said: &str) {
+fn expect_refusal(mirror: &Mirror, code: i32, said: &str) {
     let manifest = mirror.manifest();
     let before = std::fs::read(&manifest).unwrap();
     let files = || std::fs::read_dir(&mirror.state).unwrap().count();
     let (count, replica) = (files(), stamps(&mirror.replica));
     write(mirror.in_source("new"), "not copied");
     for more in [&[][..], &["-n"]] {
-        mirror.run(more).expect(1).says(said);
+        mirror.run(more).expect(code).says(said);
         assert!(std::fs::read(&manifest).unwrap() == before, "it is untouched");
     }
     assert_eq!(files(), count, "nothing was put beside it");
@@ -168,7 +168,7 @@ fn a_newer_schema_is_refused_untouched() {
     let connection = Connection::open(mirror.manifest()).unwrap();
     connection.pragma_update(None, "user_version", 1000).unwrap();
     connection.close().unwrap();
-    expect_refusal(&mirror, "schema 1000");
+    expect_refusal(&mirror, 1, "schema 1000");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn another_applications_database_is_refused_untouched() {
     let connection = Connection::open(mirror.manifest()).unwrap();
     connection.pragma_update(None, "application_id", 0x1234_5678).unwrap();
     connection.close().unwrap();
-    expect_refusal(&mirror, "another application");
+    expect_refusal(&mirror, 2, "another application");
 
     let mirror = mirrored();
     remove(mirror.manifest());
@@ -186,7 +186,7 @@ fn another_applications_database_is_refused_untouched() {
     connection.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1)").unwrap();
     connection.close().unwrap();
     let before = std::fs::read(&path).unwrap();
-    mirror.run(&["--manifest", "state/precious.db"]).expect(1).says("another application");
+    mirror.run(&["--manifest", "state/precious.db"]).expect(2).says("another application");
     assert!(std::fs::read(&path).unwrap() == before);
 }
 

@@ -1,7 +1,7 @@
 //! `on_success` and `on_problem`: what is run after a run. Its failure is logged, and changes nothing.
 
 use super::events;
-use super::logging::EVENTS;
+use super::log_lines::EVENTS;
 use super::output;
 use crate::cancel::Cancel;
 use crate::config::file::LogFormat;

@@ -2,6 +2,7 @@
 //! whose it is. Those of log4rs open by path, which anybody may have made a link when an old log was rolled
 //! away.
 
+use super::log_lines::{BEGINNING, is_ours};
 use super::rolling;
 use crate::resolved;
 use log::Record;
@@ -9,7 +10,7 @@ use log4rs::append::Append;
 use log4rs::encode::{self, Encode};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -37,6 +38,16 @@ pub(super) enum LogFileError {
     )]
     OtherNames {
         /// The log.
+        path: PathBuf,
+    },
+    /// What is in it is not a log of ours.
+    #[error(
+        "{path} is not a log of twinfold, and was left as it is; move it away, or name another file with --log-file or \
+         the key log.file",
+        path = path.display()
+    )]
+    NoLog {
+        /// The file.
         path: PathBuf,
     },
     /// Somebody else made it.
@@ -73,6 +84,9 @@ impl LogFile {
         max_bytes: u64,
         keep: u32,
     ) -> Result<Self, LogFileError> {
+        if let Some(old) = rolling::find_foreign(path, keep) {
+            return Err(LogFileError::NoLog { path: old });
+        }
         let open = Mutex::new(Some(open(path)?));
         Ok(Self { path: path.to_owned(), encoder, max_bytes, keep, open })
     }
@@ -120,7 +134,7 @@ impl encode::Write for Text {}
 fn open(path: &Path) -> Result<Open, LogFileError> {
     let failed = |error| LogFileError::Open { path: path.to_owned(), error };
     // A pipe without a reader must not keep anybody waiting.
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
     let handle = resolved::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     let found = fstat(&handle).map_err(|error| failed(error.into()))?;
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
@@ -132,7 +146,19 @@ fn open(path: &Path) -> Result<Open, LogFileError> {
     if found.st_uid != 0 && found.st_uid != rustix::process::geteuid().as_raw() {
         return Err(LogFileError::Foreign { path: path.to_owned(), owner: found.st_uid });
     }
-    Ok(Open { file: File::from(handle), bytes: u64::try_from(found.st_size).unwrap_or(0) })
+    let file = File::from(handle);
+    // Before the first byte is written: a mistyped name must not cost anybody a file.
+    if found.st_size > 0 && !begins_like_a_log(&file).map_err(failed)? {
+        return Err(LogFileError::NoLog { path: path.to_owned() });
+    }
+    Ok(Open { file, bytes: u64::try_from(found.st_size).unwrap_or(0) })
+}
+
+/// Returns true if the file begins like a log that this program writes, or is empty.
+pub(super) fn begins_like_a_log(file: &File) -> io::Result<bool> {
+    let mut beginning = Vec::new();
+    file.take(BEGINNING).read_to_end(&mut beginning)?;
+    Ok(is_ours(&beginning))
 }
 
 #[cfg(test)]
@@ -153,7 +179,8 @@ mod tests {
         let base = fs::canonicalize(dir.path()).unwrap();
         let (path, victim) = (base.join("log"), base.join("victim"));
         fs::write(&victim, "precious").unwrap();
-        let log = LogFile::open(&path, Box::new(PatternEncoder::new("{m}{n}")), 10, 1).unwrap();
+        let pattern = "{d(%Y-%m-%dT%H:%M:%S.000+00:00)(utc)} INFO  {m}{n}";
+        let log = LogFile::open(&path, Box::new(PatternEncoder::new(pattern)), 10, 1).unwrap();
         for plant in [
             |victim: &Path, at: &Path| symlink(victim, at),
             |victim: &Path, at: &Path| fs::hard_link(victim, at),
@@ -169,6 +196,29 @@ mod tests {
             fs::remove_file(&path).unwrap();
         }
         say(&log, "on").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "on\n");
+        assert!(!path.exists(), "it was rolled away");
+    }
+
+    #[test]
+    fn what_is_no_log_of_ours_is_neither_written_to_nor_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(dir.path()).unwrap();
+        let path = base.join("log");
+        let open = || LogFile::open(&path, Box::new(PatternEncoder::new("{m}{n}")), 10, 2);
+        fs::write(&path, "precious\n").unwrap();
+        assert!(matches!(open(), Err(LogFileError::NoLog { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious\n");
+        fs::remove_file(&path).unwrap();
+        let log = open().unwrap();
+        for old in ["log.1", "log.2"] {
+            let old = base.join(old);
+            fs::write(&old, "precious\n").unwrap();
+            assert!(matches!(open(), Err(LogFileError::NoLog { path }) if path == old));
+            let refused = say(&log, "2026-12-01T02:13:37.000+00:00 INFO  more than ten bytes").unwrap_err();
+            assert!(refused.to_string().contains("not a log of twinfold"), "{refused}");
+            assert_eq!(fs::read_to_string(&old).unwrap(), "precious\n");
+            fs::remove_file(&old).unwrap();
+        }
+        assert!(fs::read_to_string(&path).unwrap().lines().count() > 1, "what was said is there");
     }
 }

@@ -12,6 +12,7 @@ mod events;
 mod jobs_table;
 mod journal;
 mod log_file;
+mod log_lines;
 mod logging;
 mod manuals;
 mod metrics;

@@ -12,7 +12,7 @@ use crate::config::{ConfigError, paths, state};
 use crate::engine::job::Job;
 use crate::engine::status;
 use crate::error::{Error, ExitCode};
-use crate::manifest::{Bounds, Reader};
+use crate::manifest::{Bounds, Place, Reader, recognize};
 use crate::model::escape::escaped;
 use crate::model::{EntryPath, Kind};
 use clap::ValueEnum;
@@ -125,11 +125,13 @@ pub fn subjects(options: &JobOptions) -> Result<Request, Error> {
             let folder = state::folder()?;
             let named = options.manifest.as_deref().map(paths::resolve).transpose();
             let named = named.map_err(ConfigError::from)?.map(|manifest| vec![manifest]);
+            let place = if named.is_some() { Place::Chosen } else { Place::NamedAfterJob };
             let jobs = named
                 .unwrap_or_else(|| manifests(&folder))
                 .into_iter()
                 .filter_map(|manifest| {
-                    let roots = match Reader::open(&manifest).and_then(|reader| reader.job()) {
+                    let known = recognize(&manifest, None, place).and_then(|()| Reader::open(&manifest));
+                    let roots = match known.and_then(|reader| reader.job()) {
                         Ok(roots) => roots,
                         Err(error) => {
                             output::diagnose("warning", &error.to_string());

@@ -1,7 +1,7 @@
 //! The monitors of the shell: the log, JSON on stdout, messages on stderr, and all of them together.
 
 use super::events;
-use super::logging::EVENTS;
+use super::log_lines::EVENTS;
 use super::output;
 use crate::config::file::LogFormat;
 use crate::engine::rebuild::Rebuilt;

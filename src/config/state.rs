@@ -72,14 +72,16 @@ pub fn check(folder: &Path) -> Result<(), ConfigError> {
 }
 
 /// Refuses a file of the state that somebody may have planted: one that is there and is no regular
-/// file, has other names too, or belongs to somebody else. Writing to it would write to his file.
+/// file, has other names too, or belongs to somebody else. Writing to it would write to his file. `may_have_two_names`
+/// is asked about a file with two names only: a second one that twinfold itself has made is no reason to refuse.
 ///
 /// RACE: in a sticky folder that others may write to, one that was absent may be planted after this
 /// look. Worst outcome: a database or log that its owner can read; no link is followed even then.
-pub fn check_file(path: &Path) -> Result<(), ConfigError> {
+pub fn check_file(path: &Path, may_have_two_names: impl FnOnce() -> bool) -> Result<(), ConfigError> {
     let refused = |why: &str| {
         Err(ConfigError::Invalid(format!(
-            "{} is refused: {why}; look what it is and remove it, or name another place with --manifest or --log-file",
+            "{} is refused: {why}; see what it is and move it away if nobody needs it there, or name another place with \
+             --manifest or --log-file",
             path.display()
         )))
     };
@@ -87,11 +89,17 @@ pub fn check_file(path: &Path) -> Result<(), ConfigError> {
         Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
             refused("it is not a regular file")
         }
-        Ok(found) if found.st_nlink > 1 => refused("it is a hard link to a file with other names"),
+        Ok(found) if found.st_nlink > 1 && !(found.st_nlink == 2 && may_have_two_names()) => {
+            refused("it is a hard link to a file with other names")
+        }
         Ok(found) if is_foreign(&found) => refused(&format!("it belongs to user {}", found.st_uid)),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => refused(&format!("it cannot be looked at: {error}")),
+        Err(error) => Err(ConfigError::Invalid(format!(
+            "cannot look at {}: {error}; the state of this user must be in a folder that this user may enter: name another \
+             place with --manifest and --log-file, or set STATE_DIRECTORY",
+            path.display()
+        ))),
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 /// compares both sides and brings the source's content over. `None`: the manifest knows no such file.
 pub fn accept(job: &Job, named: &Path) -> Result<Option<EntryPath>, Error> {
     job.check_state()?;
+    job.recognize_manifest()?;
     let row = status::read(job, |reader| status::find(job, reader, named))?;
     let Some(row) = row.filter(|row| row.source.kind == Kind::File) else { return Ok(None) };
     let known = manifest::accept(&job.manifest, &job.roots(), &row.path)?;

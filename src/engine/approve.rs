@@ -11,6 +11,7 @@ use std::path::Path;
 pub fn approve(job: &Job, run: Option<i64>) -> Result<Approval, Error> {
     if job.manifest.parent().is_some_and(Path::exists) {
         job.check_state()?;
+        job.recognize_manifest()?;
     }
     match manifest::approve(&job.manifest, &job.roots(), run, clock::now()) {
         Err(ManifestError::Missing { .. }) => Ok(Approval::NothingHeld),

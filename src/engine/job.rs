@@ -9,7 +9,7 @@ use crate::config::verification::Adopt;
 use crate::config::{ConfigError, paths, state};
 use crate::error::Error;
 use crate::lock::{RunLock, claim_replica};
-use crate::manifest::{JobRoots, Manifest};
+use crate::manifest::{self, JobRoots, Manifest, Place};
 use crate::model::escape::escaped;
 use crate::model::{Capabilities, DeviceSet, RootMounts, Side, Timestamp, Unsteady};
 use crate::monitor::Monitor;
@@ -115,6 +115,7 @@ impl Job {
             state::create(folder)?;
         }
         self.check_state()?;
+        self.recognize_manifest()?;
         Ok(RunLock::acquire(&self.manifest, &clock::readable(clock::now()))?)
     }
 
@@ -124,9 +125,24 @@ impl Job {
         for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
             let mut file = self.manifest.clone().into_os_string();
             file.push(suffix);
-            state::check_file(Path::new(&file))?;
+            let file = Path::new(&file);
+            let may_have_two_names = || suffix.is_empty() && manifest::is_half_aside(file);
+            state::check_file(file, may_have_two_names)?;
         }
         Ok(())
+    }
+
+    /// Refuses a file at the manifest's place that was never a manifest of this job. Writes nothing, not even a lock.
+    pub fn recognize_manifest(&self) -> Result<(), Error> {
+        let name =
+            state::manifest_name(self.settings.name.as_deref(), &self.paths.source, &self.paths.replica);
+        let at_home = || state::folder().is_ok_and(|folder| folder.join(name) == self.manifest);
+        let place = match (&self.settings.name, self.settings.manifest.is_none() || at_home()) {
+            (_, false) => Place::Chosen,
+            (Some(_), true) => Place::NamedAfterJob,
+            (None, true) => Place::NamedAfterRoots,
+        };
+        Ok(manifest::recognize(&self.manifest, Some(&self.roots()), place)?)
     }
 
     /// Whether there is a manifest: whether the job has ever run.

@@ -18,7 +18,7 @@ use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
-use crate::manifest::{Bounds, Known, ManifestError, Reader, Salvage};
+use crate::manifest::{self, Bounds, Known, ManifestError, Reader, Salvage};
 use crate::model::{EntryPath, Record};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
@@ -31,6 +31,7 @@ use std::time::Instant;
 
 /// What a run would do now: the plan, past the gate. Writes nothing, needs no lock.
 pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(Approved, Report), Error> {
+    job.recognize_manifest()?;
     let ahead = |reader: Option<&Reader>| look_ahead(job, reader, None, cancel, monitor);
     let known = match Reader::open(&job.manifest) {
         Ok(reader) => match ahead(Some(&reader)) {
@@ -41,13 +42,17 @@ pub fn preview(job: &Job, cancel: &Cancel, monitor: &dyn Monitor) -> Result<(App
         Err(ManifestError::Missing { .. }) => ahead(None),
         Err(error) => Err(error.into()),
     };
-    let (approved, report) = match known {
+    let confirmed = known.map_err(|error| match error {
+        Error::Manifest(error) => Error::Manifest(manifest::confirm(error)),
+        error => error,
+    });
+    let (approved, report) = match confirmed {
         // A sync would set it aside and adopt the replica.
         Err(Error::Manifest(error)) if error.is_damage() => {
             let salvage = Salvage::of(&job.manifest, &job.roots());
             look_ahead(job, None, Some(salvage), cancel, monitor)?
         }
-        known => known?,
+        confirmed => confirmed?,
     };
     for problem in &report.tally.problems {
         monitor.problem(problem);

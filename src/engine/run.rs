@@ -23,7 +23,7 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
-use crate::manifest::{Bounds, Manifest, ManifestError, RunFigures, RunKind};
+use crate::manifest::{self, Bounds, Manifest, ManifestError, RunFigures, RunKind};
 use crate::model::{EntryPath, Problem, Record, Verb};
 use crate::monitor::Monitor;
 use crate::plan::ages::{Ages, Extent};
@@ -46,10 +46,13 @@ use std::time::{Duration, Instant};
 /// Only what stops the run as a whole; what goes wrong with one entry is in the report.
 pub fn sync(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) -> Result<Report, Error> {
     match attempt(job, lock, cancel, monitor) {
-        Err(Error::Manifest(ManifestError::Damaged { cause, .. })) => {
-            job.set_manifest_aside(lock, &cause, monitor)?;
-            attempt(job, lock, cancel, monitor)
-        }
+        Err(Error::Manifest(error)) if error.is_damage() => match manifest::confirm(error) {
+            ManifestError::Damaged { cause, .. } => {
+                job.set_manifest_aside(lock, &cause, monitor)?;
+                attempt(job, lock, cancel, monitor)
+            }
+            error => Err(error.into()),
+        },
         result => result,
     }
 }

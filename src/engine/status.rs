@@ -78,6 +78,7 @@ pub fn read<T>(job: &Job, mut work: impl FnMut(&Reader) -> Result<T, Error>) -> 
 
 /// Opens a job's manifest for reading, refusing another job's.
 pub fn open(job: &Job) -> Result<Reader, Error> {
+    job.recognize_manifest()?;
     let reader = Reader::open(&job.manifest)?;
     reader.check_job(&job.roots())?;
     Ok(reader)

@@ -140,7 +140,7 @@ fn read(
         return Ok(piece);
     }
     let cause = "its rows are out of order".to_owned();
-    Err(ManifestError::Damaged { path: file.to_owned(), cause })
+    Err(ManifestError::damaged(file, cause))
 }
 
 /// The first rows below a folder, at most `count`: no others are read.

@@ -38,6 +38,33 @@ pub enum ManifestError {
         path: PathBuf,
         /// How that shows.
         cause: String,
+        /// SQLite found it, which takes a read that failed for damage as well: see
+        /// [`confirm`](super::confirm).
+        doubtful: bool,
+    },
+    /// SQLite read something wrong once, and finds nothing wrong when it reads it again.
+    #[error(
+        "the manifest {path} could not be read for a moment ({cause}); nothing is wrong with it now, and nothing was \
+         set aside: the next run tries again. If this comes back, check the disk",
+        path = path.display()
+    )]
+    Passing {
+        /// The manifest's file.
+        path: PathBuf,
+        /// What SQLite said.
+        cause: String,
+    },
+    /// Nothing shows that the file ever was a manifest of this job.
+    #[error(
+        "{path} is not a twinfold manifest ({cause}), and was left as it is; name another file with --manifest \
+         or the key manifest. If it was the manifest of this job, move it away: the next run makes a new one",
+        path = path.display()
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        cause: String,
     },
     /// A newer program wrote it.
     #[error(
@@ -114,6 +141,11 @@ impl ManifestError {
         matches!(self, Self::Damaged { .. })
     }
 
+    /// Damage that the program itself has seen.
+    pub(super) fn damaged(path: &Path, cause: String) -> Self {
+        Self::Damaged { path: path.to_owned(), cause, doubtful: false }
+    }
+
     pub(super) fn io(action: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Io { action, path: path.to_owned(), error: error.into() }
     }
@@ -140,7 +172,11 @@ pub(super) fn sqlite(action: &'static str, path: &Path) -> impl FnOnce(rusqlite:
         };
         let path = path.to_owned();
         if damage {
-            ManifestError::Damaged { path, cause: error.to_string() }
+            let doubtful = matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            );
+            ManifestError::Damaged { path, cause: error.to_string(), doubtful }
         } else {
             ManifestError::Sqlite { action, path, error }
         }

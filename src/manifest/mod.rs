@@ -13,10 +13,12 @@
 //! # Compatibility
 //! `application_id` says that a file is a manifest, `user_version` counts the migrations it has
 //! been through. They are append-only. A file from a newer program, of another application or of
-//! another pair of roots is refused and left as it is; a damaged one is set aside and rebuilt by
-//! adoption.
+//! another pair of roots is refused and left as it is, as is any other file ([`recognize`]); a damaged one is set aside
+//! and rebuilt by adoption.
 
 mod capabilities;
+mod claim;
+mod confirm;
 mod damage;
 mod entries;
 mod error;
@@ -42,9 +44,12 @@ mod verification;
 mod write;
 
 pub use capabilities::HeldBy;
+pub use claim::{Place, recognize};
+pub use confirm::confirm;
 pub use damage::{DamageRow, Known, accept};
 pub use entries::{Bounds, Rows};
 pub use error::ManifestError;
+pub use file::is_half_aside;
 pub use held::{Approval, HeldRow, Holding, approve};
 pub use history::{RunFigures, RunKind, RunRow};
 pub use journal::JournalRow;

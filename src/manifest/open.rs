@@ -1,5 +1,7 @@
 //! Opening a manifest for writing: creating it, checking whose it is, setting a damaged one aside.
 
+use super::claim;
+use super::confirm::confirm;
 use super::entries::{self, Bounds, Rows};
 use super::error::{ManifestError, sqlite};
 use super::file::{self, Header};
@@ -83,7 +85,8 @@ impl Manifest {
     /// `stamp` is the time for the name of a damaged one that is set aside.
     ///
     /// # Errors
-    /// Refuses, untouched, a newer schema, another application's file and another job's manifest.
+    /// Refuses, untouched, a newer schema, another application's file and another job's manifest. What was never a
+    /// manifest must have been refused before, by [`recognize`](super::recognize).
     pub fn open(
         lock: &RunLock,
         path: &Path,
@@ -91,20 +94,24 @@ impl Manifest {
         now: Timestamp,
         stamp: &str,
     ) -> Result<Opened, ManifestError> {
+        file::undo_half_aside(path)?;
         let attempt = match file::inspect(path) {
+            Ok(Header::Absent) if Self::finish_succession(path, roots)? => connect(path, roots),
             Ok(Header::Absent) => create(path, roots, now).and_then(|()| connect(path, roots)),
             Ok(Header::Manifest) => connect(path, roots),
             Err(error) => Err(error),
         };
-        match attempt {
-            Ok(manifest) => Ok(Opened { manifest, set_aside: None }),
+        let opened = match attempt.map_err(confirm) {
+            Ok(manifest) => Opened { manifest, set_aside: None },
             Err(ManifestError::Damaged { cause, .. }) => {
                 let aside = Self::succeed(lock, path, roots, now, stamp)?;
                 let manifest = connect(path, roots)?;
-                Ok(Opened { manifest, set_aside: Some((aside, cause)) })
+                Opened { manifest, set_aside: Some((aside, cause)) }
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        lock.record_owner(&claim::owner(roots));
+        Ok(opened)
     }
 
     /// Whether it has any row: after one run that went well it has at least the root's.
@@ -179,7 +186,12 @@ impl Manifest {
 fn create(path: &Path, roots: &JobRoots, now: Timestamp) -> Result<(), ManifestError> {
     let new = build(path, roots, now, |_| Ok(()))?;
     file::remove_companions(path)?;
-    file::rename(&new, path)
+    file::rename_to_free(&new, path)
+}
+
+/// Where a new manifest is made before it gets its name: no name that a file of somebody else is likely to have.
+pub(super) fn unfinished(path: &Path) -> PathBuf {
+    file::beside(path, ".manifest-new")
 }
 
 /// Makes a new manifest for `path` under another name, which it returns; `fill` adds what it begins with.
@@ -189,7 +201,7 @@ pub(super) fn build(
     now: Timestamp,
     fill: impl FnOnce(&Connection) -> Result<(), ManifestError>,
 ) -> Result<PathBuf, ManifestError> {
-    let new = file::beside(path, ".new");
+    let new = unfinished(path);
     file::create_empty(&new)?;
     let failed = || sqlite("create", path);
     let connection = Connection::open_with_flags(&new, flags()).map_err(failed())?;
@@ -247,10 +259,7 @@ pub(super) fn check_job(connection: &Connection, path: &Path, roots: &JobRoots) 
         .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.next().transpose())
         .map_err(failed())?;
     match found {
-        None => Err(ManifestError::Damaged {
-            path: path.to_owned(),
-            cause: "it does not say whose it is".to_owned(),
-        }),
+        None => Err(ManifestError::damaged(path, "it does not say whose it is".to_owned())),
         Some((source, replica))
             if source == roots.source.as_os_str().as_bytes()
                 && replica == roots.replica.as_os_str().as_bytes() =>

@@ -37,7 +37,7 @@ impl Manifest {
         self.transaction(|connection| {
             if any_within(connection, &self.path, NOWHERE)? {
                 let cause = "it has rows of paths that begin with a slash".to_owned();
-                return Err(ManifestError::Damaged { path: self.path.clone(), cause });
+                return Err(ManifestError::damaged(&self.path, cause));
             }
             shifts.iter().try_for_each(|shift| self.shift(connection, shift))
         })

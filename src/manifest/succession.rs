@@ -3,11 +3,15 @@
 //! The new one says that it is a successor: entries of the replica that it has no row of may have come
 //! from the source, so that their absence there says nothing. Their deletes are held until a person
 //! approves them; the mark goes with the first run that ends with nothing held and no problem.
+//!
+//! The successor is complete before the damaged one is touched. Then the damaged one gets a second name, and the
+//! successor is renamed over the first. After a kill in between the damaged one has two names; the next run takes the
+//! second away and begins again.
 
 use super::error::{ManifestError, sqlite};
-use super::file;
+use super::file::{self, Header};
 use super::mounts;
-use super::open::{JobRoots, Manifest, build};
+use super::open::{JobRoots, Manifest, build, unfinished};
 use super::reader::{Reader, uri};
 use super::root_mounts;
 use super::schema;
@@ -56,7 +60,8 @@ impl Salvage {
 impl Manifest {
     /// Sets the damaged manifest at `path` aside, puts a successor in its place and returns where the
     /// damaged one is now. It must have been closed. A kill leaves the damaged one or the successor, never
-    /// none: without any, the next run would take itself for the first.
+    /// none: without any, the next run would take itself for the first. Where the file system has no hard links there is
+    /// an instant without any, but then the successor lies ready beside it: see [`Manifest::open`].
     pub fn succeed(
         _lock: &RunLock,
         path: &Path,
@@ -64,15 +69,31 @@ impl Manifest {
         now: Timestamp,
         stamp: &str,
     ) -> Result<PathBuf, ManifestError> {
-        let aside = file::keep_aside(path, stamp)?;
-        let salvage = Salvage::of(&aside, roots);
+        let salvage = Salvage::of(path, roots);
         let new = build(path, roots, now, |connection| {
             connection.execute("UPDATE job SET successor = 1", []).map_err(sqlite("create", path))?;
             root_mounts::write(connection, path, &salvage.root_mounts)?;
             mounts::write(connection, path, &salvage.source_mounts)
         })?;
+        let aside = file::name_aside(path, stamp);
+        file::keep_aside(path, &aside)?;
         file::rename(&new, path)?;
         Ok(aside)
+    }
+
+    /// Puts a successor into its place that a kill left ready beside it. `false`: none is there.
+    pub(super) fn finish_succession(path: &Path, roots: &JobRoots) -> Result<bool, ManifestError> {
+        let new = unfinished(path);
+        if !matches!(file::inspect(&new), Ok(Header::Manifest)) {
+            return Ok(false);
+        }
+        let is_successor = Reader::open(&new).is_ok_and(|reader| {
+            reader.check_job(roots).is_ok() && reader.is_successor().is_ok_and(|successor| successor)
+        });
+        if is_successor {
+            file::rename_to_free(&new, path)?;
+        }
+        Ok(is_successor)
     }
 
     /// Whether it stands in the place of a damaged one that nobody has got over yet.

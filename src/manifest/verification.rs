@@ -107,5 +107,5 @@ fn check_integrity(connection: &Connection, file: &Path) -> Result<(), ManifestE
     let failed = || sqlite("check", file);
     let mut query = connection.prepare("PRAGMA integrity_check(1)").map_err(failed())?;
     let said: String = query.query_row([], |row| row.get(0)).map_err(failed())?;
-    if said == "ok" { Ok(()) } else { Err(ManifestError::Damaged { path: file.to_owned(), cause: said }) }
+    if said == "ok" { Ok(()) } else { Err(ManifestError::damaged(file, said)) }
 }

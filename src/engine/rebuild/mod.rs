@@ -26,7 +26,7 @@ use crate::clock;
 use crate::config::verification::Portion;
 use crate::error::Error;
 use crate::lock::RunLock;
-use crate::manifest::{Bounds, Manifest, ManifestError, Reader, Rows, RunKind, RunRow, Unfinished};
+use crate::manifest::{self, Bounds, Manifest, ManifestError, Reader, Rows, RunKind, RunRow, Unfinished};
 use crate::model::{RootMounts, Sums, Timestamp};
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::ages::Ages;
@@ -83,8 +83,12 @@ pub fn rebuild(
             renew(job, lock, (options, sums), cancel, monitor)
         }
     };
-    match attempt(true) {
-        Err(Error::Manifest(ManifestError::Damaged { path, cause })) => {
+    let attempted = attempt(true).map_err(|error| match error {
+        Error::Manifest(error) => Error::Manifest(manifest::confirm(error)),
+        error => error,
+    });
+    match attempted {
+        Err(Error::Manifest(ManifestError::Damaged { path, cause, .. })) => {
             if options.report_only {
                 monitor.warning(&format!(
                     "the manifest {} is damaged ({cause}); it is left as it is, and the two sides are compared without it",
@@ -95,7 +99,7 @@ pub fn rebuild(
             }
             attempt(false)
         }
-        result => result,
+        attempted => attempted,
     }
 }
 
