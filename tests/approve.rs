@@ -216,8 +216,10 @@ fn it_works_beside_a_running_daemon() {
     let mut command = mirror.program(&["sync", "--interval", "1s"]);
     command.args(mirror.roots());
     let daemon = start(command);
-    wait_until("the daemon has held the deletes, too", || mirror.log().contains("run 3 "));
+    wait_until("the daemon has held the deletes, too", || mirror.log().contains("run 4 "));
     assert!(mirror.in_replica("folder/4").exists());
+    // The run that held them first has reported it, none of the daemon's.
+    assert_eq!(mirror.log().matches("deletes are held as plan").count(), 1, "{}", mirror.log());
     approve(&mirror, &[]).expect(0);
     wait_until("the daemon let them go", || mirror.log().contains("ok: 6 deleted"));
     daemon.signal(Signal::TERM);

@@ -86,7 +86,7 @@ fn no_deletes_at_all_are_let_through_at_zero() {
 }
 
 #[test]
-fn the_default_share_is_half_and_counts_from_a_hundred_entries_up() {
+fn the_default_share_is_half_and_a_small_mirror_may_always_lose_a_handful() {
     let mirror = of_files(100);
     empty(&mirror, 0..51);
     mirror.run(&[]).expect(4).says("50%");
@@ -96,10 +96,36 @@ fn the_default_share_is_half_and_counts_from_a_hundred_entries_up() {
     mirror.run(&[]).expect(0);
     mirror.assert_in_step();
 
-    let small = of_files(99);
-    empty(&small, 0..98);
+    let small = of_files(20);
+    empty(&small, 0..15);
+    small.run(&[]).expect(4).says("more than the 10 that max_delete = 50%");
+    assert_eq!(files_in_replica(&small), 20);
+    fill(&small, 0..5);
     small.run(&[]).expect(0);
     small.assert_in_step();
+
+    let handful = of_files(3);
+    empty(&handful, 0..2);
+    handful.run(&[]).expect(0);
+    handful.assert_in_step();
+}
+
+#[test]
+fn a_plan_that_is_held_is_told_at_length_once() {
+    let mirror = of_files(20);
+    empty(&mirror, 0..15);
+    mirror.run(&[]).expect(4).says("deletes are held as plan 2");
+    for _ in 0..2 {
+        let output = mirror.run(&[]).expect(4).says("plan 2 is still held (to let it go: twinfold approve ");
+        assert!(output.stdout.contains("15 deletes held as plan 2"), "{}", output.stdout);
+        assert!(!output.stderr.contains("max_delete"), "{}", output.stderr);
+    }
+    let warnings = |mirror: &Mirror| mirror.log().matches("deletes are held as plan").count();
+    assert_eq!(warnings(&mirror), 1, "{}", mirror.log());
+    // Others are held: that is news.
+    empty(&mirror, 15..16);
+    mirror.run(&[]).expect(4).says("deletes are held as plan 5");
+    assert_eq!(warnings(&mirror), 2, "{}", mirror.log());
 }
 
 #[test]
@@ -142,7 +168,7 @@ fn guards_do_not_misfire_on_small_and_strange_trees() {
     for number in 0..300 {
         write(mirror.in_replica(format!("other{number}")), "x");
     }
-    mirror.sync();
+    mirror.run(&["--max-delete", "off"]).expect(0);
 
     // A tree of one file, which is renamed and then replaced by another.
     let mirror = of_files(1);

@@ -155,6 +155,9 @@ pub fn operation_text(done: &Done, text: &mut String) {
     let _ = write!(text, "  {}.{} ms", tenths / 10, tenths % 10);
 }
 
+/// What a summary calls deletes that are held.
+const HELD: &str = "deletes held";
+
 /// A run's summary for people.
 pub fn summary_text(report: &Report) -> String {
     let figures = report.figures();
@@ -168,12 +171,14 @@ pub fn summary_text(report: &Report) -> String {
         (figures.deleted, "deleted"),
         (figures.adopted, "confirmed"),
         (report.verified.entries(), "verified"),
-        (figures.held, "deletes held"),
+        (figures.held, HELD),
         (figures.problems, "problems"),
     ] {
         if count > 0 {
             let what = if count == 1 && what == "problems" { "problem" } else { what };
-            parts.push(format!("{count} {what}"));
+            let plan = report.held_plan.filter(|_| what == HELD);
+            let plan = plan.map(|plan| format!(" as plan {}", plan.number)).unwrap_or_default();
+            parts.push(format!("{count} {what}{plan}"));
         }
     }
     if parts.is_empty() {

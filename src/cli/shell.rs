@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 use crate::config::file::LogFormat;
 use crate::config::settings::Settings;
 use crate::engine::job::Job;
-use crate::engine::report::Report;
+use crate::engine::report::{HeldAs, Report};
 use crate::engine::run;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
@@ -134,6 +134,11 @@ impl Shell {
         let result = run::sync(job, lock, &self.cancel, &Together(monitors));
         bar.clear();
         let report = result?;
+        // Whoever runs it by hand has not read what an earlier run reported; a daemon would repeat it at each tick.
+        if let (false, Some(HeldAs { number, again: true })) = (self.daemon, report.held_plan) {
+            let command = job.approve_command(number);
+            diagnostics.warning(&format!("plan {number} is still held (to let it go: {command})"));
+        }
         logged.summary(&report);
         let worth_saying = !self.daemon || report.did_something();
         summarize(options, job, &report, worth_saying, self.several);

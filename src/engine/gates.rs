@@ -2,6 +2,7 @@
 //! and what became of the deletes that earlier runs held.
 
 use super::job::{Job, Trees};
+use super::report::HeldAs;
 use super::run::note_failure;
 use crate::clock;
 use crate::error::Error;
@@ -119,14 +120,19 @@ pub fn note_away(job: &Job, lock: &RunLock, error: &Error, monitor: &dyn Monitor
     note_refusal(&job.open_manifest(lock, began, monitor)?, began, error)
 }
 
-/// Says what the gate did: which deletes are held under which number, which go ahead.
-pub fn tell(job: &Job, approved: &Approved, number: i64, monitor: &dyn Monitor) {
+/// Reports what the gate did: which deletes are held under which number, which go ahead. Deletes that an earlier run
+/// held already are reported at length by that run alone: a daemon would repeat it at each tick.
+pub fn tell(job: &Job, approved: &Approved, held_back: &HeldBack, run: i64, monitor: &dyn Monitor) {
     if let Some(release) = approved.release() {
         tell_release(release, monitor);
     }
-    if let Some(held) = approved.held() {
-        let command = job.approve_command(number);
-        monitor.warning(&format!("deletes are held as plan {number} (to let them go: {command}): {held}"));
+    let Some(held) = approved.held() else { return };
+    match held_back.same_as {
+        Some(number) => monitor.note(&format!("plan {number} is still held: {held}")),
+        None => {
+            let command = job.approve_command(run);
+            monitor.warning(&format!("deletes are held as plan {run} (to let them go: {command}): {held}"));
+        }
     }
 }
 
@@ -181,6 +187,12 @@ impl HeldBack {
             Some(same) => Self { same_as: Some(same.run), deletes: Vec::new() },
             None => Self { same_as: None, deletes: held.iter().filter_map(figures).collect() },
         }
+    }
+
+    /// Returns the plan that `run` leaves held, if it holds anything.
+    pub fn plan(&self, run: i64) -> Option<HeldAs> {
+        let anew = || (!self.deletes.is_empty()).then_some(HeldAs { number: run, again: false });
+        self.same_as.map(|number| HeldAs { number, again: true }).or_else(anew)
     }
 
     /// For the manifest.

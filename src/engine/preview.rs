@@ -138,6 +138,7 @@ fn look_ahead(
         census,
         held: approved.held(),
         held_deletes: approved.held_deletes().to_vec(),
+        held_plan: None,
         verified: Rebuilt::default(),
         interrupted: false,
         elapsed: started.elapsed(),

@@ -65,6 +65,15 @@ fn index(verb: Verb) -> usize {
     Verb::ALL.iter().position(|&each| each == verb).unwrap_or(0)
 }
 
+/// The plan under which a run leaves deletes held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldAs {
+    /// Its number.
+    pub number: i64,
+    /// An earlier run held the very same deletes, and reported them at length.
+    pub again: bool,
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub struct Report {
@@ -78,6 +87,8 @@ pub struct Report {
     pub held: Option<Held>,
     /// The deletes that were held, in path order.
     pub held_deletes: Vec<Operation>,
+    /// The plan that they are held as; `None`: nothing is held, or this is a dry run.
+    pub held_plan: Option<HeldAs>,
     /// What was verified along with it.
     pub verified: Rebuilt,
     /// Whether the run was told to stop before it was through.

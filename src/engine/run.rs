@@ -93,6 +93,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         census: Census::default(),
         held: None,
         held_deletes: Vec::new(),
+        held_plan: None,
         verified: Rebuilt::default(),
         interrupted: false,
         elapsed: started.elapsed(),
@@ -114,7 +115,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         let limit = job.settings.max_delete;
         let approved = approve(plan, &report.census, limit, before.as_ref(), job.unsteady(), successor);
         held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
-        gates::tell(job, &approved, held_back.same_as.unwrap_or(run), monitor);
+        gates::tell(job, &approved, &held_back, run, monitor);
+        report.held_plan = held_back.plan(run);
         report.held = approved.held();
         report.held_deletes = approved.held_deletes().to_vec();
         execute(&site, &approved, &workers, &manifest, &mut report.tally, monitor)?;

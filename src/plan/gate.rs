@@ -9,19 +9,47 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// How many deletes a plan may hold before they are held back.
+/// The largest number of deletes that a plan may have; a plan with more has its deletes held.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MaxDelete {
-    /// So many entries.
+    /// A number of entries.
     Count(u64),
-    /// A share (in percent) of the manifest's entries; it counts from 100 entries up.
+    /// A share (in percent) of the manifest's entries. In a small mirror it allows at least a handful.
     Percent(f64),
     /// No limit.
     Off,
 }
 
-/// Below so many entries a share says nothing: half of four files is no mass delete.
-const SHARE_COUNTS_FROM: u64 = 100;
+/// A mirror of fewer entries than this is small.
+const SMALL: u64 = 100;
+
+/// Deletes that any share but 0 % allows in a small mirror: two of three files are no mass delete. That not all of it
+/// goes is the matter of another gate, which holds whatever an emptied source would delete.
+const HANDFUL: u64 = 5;
+
+impl MaxDelete {
+    /// Returns how many of `entries` the limit allows to be deleted, rounded down; `None`: any number.
+    fn of(self, entries: u64) -> Option<u64> {
+        match self {
+            MaxDelete::Off => None,
+            MaxDelete::Count(count) => Some(count),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a share of a count; percent is 0 to 100"
+            )]
+            MaxDelete::Percent(percent) => Some((entries as f64 * percent / 100.0) as u64),
+        }
+    }
+
+    /// Returns how many entries of a mirror of `entries` may be deleted at once; `None`: any number.
+    fn of_mirror(self, entries: u64) -> Option<u64> {
+        let is_share = matches!(self, MaxDelete::Percent(percent) if percent > 0.0);
+        let least = if is_share && entries < SMALL { HANDFUL } else { 0 };
+        self.of(entries).map(|allowed| allowed.max(least))
+    }
+}
 
 /// Why deletes are held back.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,7 +138,7 @@ impl Approved {
     }
 }
 
-/// Whether and why deletes must be held, `planned` of which would lose what they delete.
+/// Returns why deletes must be held, `planned` of which would lose what they delete; `None`: they need not be.
 pub fn hold(planned: u64, census: &Census, limit: MaxDelete) -> Option<Held> {
     if planned == 0 {
         return None;
@@ -118,18 +146,7 @@ pub fn hold(planned: u64, census: &Census, limit: MaxDelete) -> Option<Held> {
     if census.source_is_empty() {
         return Some(Held::SourceEmptied { planned });
     }
-    let allowed = match limit {
-        MaxDelete::Off => return None,
-        MaxDelete::Count(count) => count,
-        MaxDelete::Percent(_) if census.rows < SHARE_COUNTS_FROM => return None,
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a share of a count; percent is 0 to 100"
-        )]
-        MaxDelete::Percent(percent) => (census.rows as f64 * percent / 100.0) as u64,
-    };
+    let allowed = limit.of_mirror(census.rows)?;
     (planned > allowed).then_some(Held::TooMany { planned, allowed, limit })
 }
 

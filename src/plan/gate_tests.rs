@@ -35,14 +35,30 @@ fn deletes_are_held_exactly_where_the_table_says() {
         (1, 0, 1, half, true),
         (1, 0, 1, MaxDelete::Off, true),
         (1, 0, 0, MaxDelete::Count(10), true),
-        (99, 1, 99, half, false),
+        // A small mirror: the share counts, but a handful may always go.
+        (98, 1, 99, half, true),
+        (50, 49, 99, half, true),
+        (49, 50, 99, half, false),
+        (15, 5, 20, half, true),
+        (11, 9, 20, half, true),
+        (10, 10, 20, half, false),
+        (6, 1, 7, half, true),
+        (5, 1, 6, half, false),
+        (2, 1, 3, half, false),
+        (5, 15, 20, MaxDelete::Percent(1.0), false),
+        (6, 14, 20, MaxDelete::Percent(1.0), true),
+        (1, 19, 20, MaxDelete::Percent(0.0), true),
+        // From 100 entries up it is the share alone.
+        (2, 98, 100, MaxDelete::Percent(1.0), true),
+        (1, 99, 100, MaxDelete::Percent(1.0), false),
         (50, 50, 100, half, false),
         (51, 49, 100, half, true),
         (51, 49, 100, MaxDelete::Off, false),
         (5, 1, 6, MaxDelete::Count(5), false),
         (6, 1, 7, MaxDelete::Count(5), true),
         (1, 99, 100, MaxDelete::Percent(0.0), true),
-        (500, 10, 0, half, false),
+        (500, 10, 0, half, true),
+        (500, 10, 0, MaxDelete::Off, false),
     ];
     for (deletes, source_entries, rows, limit, held) in table {
         let census = Census { source_entries, rows, ..Census::default() };
