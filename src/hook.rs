@@ -6,6 +6,7 @@
 //! The environment is the program's, without what belongs to the service manager's talk with it.
 
 use crate::cancel::Cancel;
+use crate::orphans::OwnChild;
 use crate::umask;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
@@ -95,7 +96,7 @@ pub fn run(
             bounds.files.map_or(Ok(()), |files| Ok(setrlimit(Resource::Nofile, files)?))
         });
     }
-    let child = command.spawn()?;
+    let child = OwnChild::spawn(&mut command)?;
     // Our copies of the writing end go, or the pipe would never end.
     drop(command);
     attend(child, reader, bounds.time, cancel)
@@ -103,8 +104,9 @@ pub fn run(
 
 /// Reads what the command says until it has ended. What it leaves behind in the background may keep the
 /// pipe, and is not waited for.
-fn attend(mut child: Child, mut reader: PipeReader, limit: Duration, cancel: &Cancel) -> io::Result<Told> {
+fn attend(mut own: OwnChild, mut reader: PipeReader, limit: Duration, cancel: &Cancel) -> io::Result<Told> {
     fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+    let child = &mut own.child;
     let mut said = Said::default();
     let began = Instant::now();
     let mut ended_for = None;
@@ -128,7 +130,7 @@ fn attend(mut child: Child, mut reader: PipeReader, limit: Duration, cancel: &Ca
                 ended_for = Some(End::TimedOut);
             }
             if ended_for.is_some() {
-                end_group(&mut child)?;
+                end_group(child)?;
             }
         }
     };

@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod model;
 pub mod monitor;
 pub mod mountinfo;
+pub mod orphans;
 pub mod plan;
 pub mod priority;
 pub mod resolved;

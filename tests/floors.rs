@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its floor.
-const FLOORS: [(&str, u8); 27] = [
+const FLOORS: [(&str, u8); 28] = [
     ("model", 0),
     ("cancel", 0),
     ("plan", 1),
@@ -26,6 +26,7 @@ const FLOORS: [(&str, u8); 27] = [
     ("resolved", 2),
     ("mountinfo", 2),
     ("hook", 2),
+    ("orphans", 2),
     ("priority", 2),
     ("engine", 3),
     ("error", 3),
@@ -40,7 +41,7 @@ const FLOORS: [(&str, u8); 27] = [
 ];
 
 /// Who may use a neighbour on the same floor, and why.
-const NEIGHBOURS: [(&str, &str, &str); 16] = [
+const NEIGHBOURS: [(&str, &str, &str); 17] = [
     ("manifest", "lock", "writing needs the lock as proof"),
     ("roots", "config", "roots are paths of the operator and resolved like all of those"),
     ("roots", "mountinfo", "a root is known by the mount it lies on"),
@@ -54,6 +55,7 @@ const NEIGHBOURS: [(&str, &str, &str); 16] = [
     ("monitor", "plan", "who watches is told what a plan intends"),
     ("engine", "error", "what ends a run is what the engine returns"),
     ("error", "engine", "none yet; the exit code may ask the report"),
+    ("hook", "orphans", "its command is no orphan"),
     ("hook", "umask", "a command gets the mask that the program was started with"),
     ("priority", "config", "it is what the config says"),
     ("cli", "signals", "the shell wires them up"),

@@ -216,3 +216,39 @@ fn a_hook_that_hangs_keeps_no_other_job_waiting_and_ends_with_the_daemon() {
     assert!(has_run(&mirror, "goes"));
     stop(running);
 }
+
+#[test]
+fn what_hooks_leave_behind_is_reaped_where_twinfold_is_the_first_process() {
+    if !common::is_root() {
+        return common::skip("a PID namespace needs root here");
+    }
+    let mirror = with_hooks("(sleep 0.1) & exit 0", "", "interval = \"1s\"\n");
+    let inner = mirror.program(&["--no-progress"]);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(inner.get_program());
+    command.args(inner.get_args()).current_dir(inner.get_current_dir().unwrap());
+    for (name, value) in inner.get_envs() {
+        value.map(|value| command.env(name, value));
+    }
+    let outer = common::program::start(command);
+    let children = |id: u32| {
+        let text = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        text.split_whitespace().map(|id| id.parse::<u32>().unwrap()).collect::<Vec<_>>()
+    };
+    wait_until("it is there", || !children(outer.id()).is_empty());
+    let daemon = children(outer.id())[0];
+    wait_until("it has run several times", || mirror.log().matches("run ").count() > 4);
+    // The loop turns over every second; what ended since then is a zombie for as long.
+    let zombies = || {
+        let stat = |id: &u32| fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let is_one = |id: &u32| stat(id).rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z');
+        children(daemon).iter().filter(|id| is_one(id)).count()
+    };
+    assert!(zombies() <= 2, "{} zombies", zombies());
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(daemon.cast_signed()).unwrap(),
+        Signal::TERM,
+    )
+    .unwrap();
+    outer.wait_for(Duration::from_secs(20));
+}

@@ -1,16 +1,19 @@
 //! Signals at any moment: calls that they interrupt are made again, a request to stop is quick, a
 //! second one is at once.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 #![expect(clippy::print_stderr, reason = "says what was met")]
 
 mod common;
 
 use common::inject::{self, Fault};
-use common::program::{start, wait_until};
+use common::mounts::Mounted;
+use common::program::{start, start_if_there, wait_until};
 use common::sweep::{Scenario, Sweep};
 use common::tree::{Tree, write};
 use common::versions::Allowed;
-use common::{Mirror, claims};
+use common::{Mirror, claims, is_root, skip};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -155,4 +158,35 @@ fn a_large_rename_that_is_interrupted_is_finished_by_the_next_run_without_asking
     run.wait().expect(130);
     assert!((100..1999).contains(&arrived()), "{}", arrived());
     mirror.sync();
+}
+
+#[test]
+fn a_request_to_stop_is_heard_though_the_file_system_does_not_answer() {
+    let mirror = Mirror::new();
+    let (behind, shown) = (mirror.path("behind"), mirror.path("shown"));
+    fs::create_dir_all(&shown).unwrap();
+    write(behind.join("file"), "content");
+    // In the foreground it is the process to stop.
+    let mut server = std::process::Command::new("bindfs");
+    server.arg("-f").args([&behind, &shown]);
+    let Some(server) = start_if_there(server) else { return skip("bindfs is not installed") };
+    if !is_root() {
+        return skip("mounting with FUSE needs root here");
+    }
+    let mounted = Mounted(shown.clone());
+    wait_until("it is mounted", || shown.join("file").exists());
+    for (arguments, code) in [(vec!["--once"], 130), (vec!["--interval", "1h"], 0)] {
+        server.signal(Signal::STOP);
+        let mut command = mirror.program(&arguments);
+        command.arg("--source").arg(&shown).arg("--replica").arg(&mirror.replica).arg("--no-progress");
+        let run = start(command);
+        sleep(Duration::from_secs(1));
+        run.signal(Signal::TERM);
+        let (output, took) = run.wait_for(Duration::from_secs(30));
+        server.signal(Signal::CONT);
+        assert!(took < Duration::from_secs(10), "{arguments:?} took {took:?}");
+        assert_eq!(output.code, code, "{arguments:?}: {output:?}");
+    }
+    drop(mounted);
+    server.wait_for(Duration::from_secs(20));
 }

@@ -16,6 +16,7 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Error, ExitCode};
+use crate::orphans;
 use crate::priority::{self, Inherited};
 use crate::schedule::{Moment, Schedule, Timing};
 use crate::signals::{self, Asked};
@@ -144,6 +145,9 @@ impl Daemon {
                 while let Some(job) = self.schedule.start(clock::since_boot()) {
                     self.start(&job);
                 }
+            }
+            if orphans::inherits() {
+                orphans::reap();
             }
             self.look_for_stalled();
             self.tell_status();
