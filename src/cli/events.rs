@@ -4,6 +4,7 @@ use crate::clock;
 use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
 use crate::error::Error;
+pub use crate::model::escape::size_text;
 use crate::model::operation::End;
 use crate::model::{Done, EntryPath, Finding, Problem, Verb, Verdict};
 use crate::plan::Intent;
@@ -230,20 +231,4 @@ pub fn rebuilt_text(report: &Rebuilt) -> String {
     };
     let _ = write!(text, "{manifest}; {:.2} s", report.elapsed.as_secs_f64());
     text
-}
-
-/// Bytes for people: `512 B`, `1.5 KiB`, `20.0 GiB`.
-pub fn size_text(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }

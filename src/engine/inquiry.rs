@@ -164,6 +164,9 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
         while let Some(reply) = self.window.try_next() {
             self.hear(reply)?;
         }
+        if self.means.site.is_some_and(|(site, _)| site.partials.have_changed()) {
+            (self.books.settle)(Vec::new())?;
+        }
         self.go_on_beside_work()?;
         self.send_full()?;
         if self.questions.len() >= ENOUGH_FOR_THE_IDLE && self.window.is_idle() {
@@ -173,7 +176,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             self.send_rest()?;
         }
         while self.pioneer.as_ref().is_some_and(Pioneer::is_crowded)
-            && let Some(reply) = self.window.next()
+            && let Some(reply) = self.next_reply()?
         {
             self.hear(reply)?;
             self.send_rest()?;
@@ -301,7 +304,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     fn go_ahead(&mut self, batch: EarlyBatch) -> Result<(), Error> {
         let Some((site, _)) = self.means.site else { return Ok(()) };
         while self.window.has_plenty()
-            && let Some(reply) = self.window.next()
+            && let Some(reply) = self.next_reply()?
         {
             self.hear(reply)?;
         }
@@ -319,11 +322,23 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
 
     fn make_room(&mut self) -> Result<(), Error> {
         while self.window.is_full() {
-            if let Some(reply) = self.window.next() {
+            if let Some(reply) = self.next_reply()? {
                 self.hear(reply)?;
             }
         }
         Ok(())
+    }
+
+    /// Waits for a reply; `None` where nothing is out. What was recorded before, and how far large copies have come, is
+    /// written meanwhile.
+    fn next_reply(&mut self) -> Result<Option<Reply>, Error> {
+        while !self.window.is_idle() {
+            if let Some(reply) = self.window.next_within(Manifest::PATIENCE) {
+                return Ok(Some(reply));
+            }
+            (self.books.settle)(Vec::new())?;
+        }
+        Ok(None)
     }
 
     fn hear(&mut self, reply: Reply) -> Result<(), Error> {

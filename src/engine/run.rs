@@ -6,7 +6,7 @@ use super::books::Books;
 use super::capabilities;
 use super::damage;
 use super::execute::names::settle_ahead;
-use super::execute::{Grounds, Loss, MixedCopies, Site, execute, settle};
+use super::execute::{Grounds, Loss, MixedCopies, Partials, Site, execute, settle};
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
 use super::job::{Job, Trees};
@@ -99,6 +99,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         elapsed: started.elapsed(),
     };
     let mut held_back = HeldBack::default();
+    let partials = Partials::of(manifest.partials()?);
     let pass = Pass {
         job,
         trees: &trees,
@@ -108,6 +109,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         cancel,
         monitor,
         trash: trash.as_ref(),
+        partials: &partials,
         ages: RefCell::default(),
         in_rounds: Cell::default(),
     };
@@ -128,6 +130,11 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     }
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
+    if outcome.is_ok() {
+        partials.drop_missing(&trees.replica);
+    }
+    let kept = partials.write(&manifest);
+    partials.tell(monitor);
     let mut figures = report.figures();
     if let Err(error) = &outcome
         && !report.interrupted
@@ -137,6 +144,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let noted = manifest.finish_run(run, clock::now(), &figures, &report.tally.problems, held_back.holding());
     match outcome {
         Ok(()) | Err(Error::Interrupted) => {
+            kept?;
             gates::tell_dropped(noted?, before.as_ref(), monitor);
             if successor && report.exit_code() == ExitCode::Ok {
                 manifest.settle_succession()?;
@@ -183,6 +191,7 @@ struct Pass<'e> {
     cancel: &'e Cancel,
     monitor: &'e dyn Monitor,
     trash: Option<&'e Trash<LocalStore>>,
+    partials: &'e Partials,
     /// When contents were verified, by the rows as the last look met them.
     ages: RefCell<Ages>,
     /// There were rounds of names before the plan.
@@ -213,6 +222,7 @@ impl<'e> Pass<'e> {
             trash: self.trash,
             publish_mixed: self.job.settings.publish_mixed,
             mixed: MixedCopies::default(),
+            partials: self.partials,
         }
     }
 
@@ -313,7 +323,7 @@ impl<'e> Pass<'e> {
                 Ok(())
             },
             settle_names: &mut || settle_ahead(replica, manifest),
-            settle: &mut |dones| settle(dones, manifest, tally, self.monitor),
+            settle: &mut |dones| settle(dones, (manifest, self.partials), tally, self.monitor),
         };
         let scan = Scan {
             expected: manifest.last_complete()?.map(|figures| figures.entries),

@@ -29,6 +29,7 @@ mod history;
 mod journal;
 mod mounts;
 mod open;
+mod partials;
 #[cfg(test)]
 mod range_tests;
 mod ranges;
@@ -54,6 +55,7 @@ pub use held::{Approval, HeldRow, Holding, approve};
 pub use history::{RunFigures, RunKind, RunRow};
 pub use journal::JournalRow;
 pub use open::{JobRoots, Manifest, Opened};
+pub use partials::PartialChange;
 pub use ranges::Shift;
 pub use reader::{ProblemRow, Reader};
 pub use succession::Salvage;

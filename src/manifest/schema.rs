@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/0008_trash_and_journal.sql"),
     include_str!("../../migrations/0009_verification.sql"),
     include_str!("../../migrations/0010_capabilities.sql"),
+    include_str!("../../migrations/0011_partials.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.
@@ -44,6 +45,9 @@ pub(super) const VERIFICATION: i64 = 9;
 
 /// The first schema that knows what the replica's file system holds.
 pub(super) const CAPABILITIES: i64 = 10;
+
+/// The first schema that remembers copies that were not finished.
+pub(super) const PARTIALS: i64 = 11;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;

@@ -222,6 +222,18 @@ impl Folder for LocalFolder {
         retry_on_intr(|| openat(&self.handle, ".", flags, mode)).ok().map(File::from)
     }
 
+    fn reopen_staged(&self, temporary: &TemporaryName) -> Result<(File, Stat), Fault> {
+        // Not blocking: somebody may have put a FIFO there, which is then refused.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let name = os(temporary.as_bytes());
+        let handle = retry_on_intr(|| openat(&self.handle, name, flags, Mode::empty())).during("open")?;
+        let stat = convert(&fstat(&handle).during("look at")?);
+        if stat.kind() != Kind::File {
+            return Err(io::Error::other("it is no regular file any more")).during("open");
+        }
+        Ok((File::from(handle), stat))
+    }
+
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {
         let (none, bare) = (Attributes::default(), attributes.iter().next().is_none());
         apply(Object::Open(file.as_fd()), None, desired, if bare { &none } else { attributes })

@@ -61,6 +61,25 @@ impl Fault {
         matches!(self.error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
     }
 
+    /// Whether the disk or the server went away, or takes no writes for a while: what was written may be there again later.
+    pub fn is_lost_disk(&self) -> bool {
+        const LOST: [Errno; 12] = [
+            Errno::IO,
+            Errno::NODEV,
+            Errno::NXIO,
+            Errno::ROFS,
+            Errno::NOTCONN,
+            Errno::STALE,
+            Errno::TIMEDOUT,
+            Errno::HOSTDOWN,
+            Errno::HOSTUNREACH,
+            Errno::CONNABORTED,
+            Errno::CONNRESET,
+            Errno::SHUTDOWN,
+        ];
+        self.error.raw_os_error().is_some_and(|code| LOST.contains(&Errno::from_raw_os_error(code)))
+    }
+
     /// Whether no further name can be had here for an inode: too many, another file system, or one
     /// without hard links.
     pub fn is_refusal_to_link(&self) -> bool {
@@ -184,6 +203,8 @@ pub trait Folder {
     /// Makes a file without a name, which is gone when it is closed: the folder's own figures do not change. `None`: it
     /// cannot be made here.
     fn unnamed_file(&self) -> Option<File>;
+    /// Opens a regular file that an earlier run staged, for reading and writing, with the figures of the handle.
+    fn reopen_staged(&self, temporary: &TemporaryName) -> Result<(File, Stat), Fault>;
     /// Sets the metadata of a file being staged.
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault>;
     /// Makes anything but a regular file under a temporary name.

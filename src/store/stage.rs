@@ -1,5 +1,6 @@
 //! Short random names for what is not yet whole.
 
+use crate::plan::is_temporary_name;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::io;
 
@@ -23,6 +24,12 @@ impl TemporaryName {
         Ok(random.chunks_exact(BYTES).map(name).collect())
     }
 
+    /// The name that an earlier run gave; `None`: it is no name of a temporary.
+    pub fn given(name: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(name).ok().filter(|_| is_temporary_name(name))?;
+        Some(Self(text.to_owned()))
+    }
+
     /// The name.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -32,7 +39,6 @@ impl TemporaryName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::is_temporary_name;
 
     #[test]
     fn fresh_names_are_recognised_and_differ() {
@@ -40,5 +46,9 @@ mod tests {
         assert!(names.iter().all(|name| is_temporary_name(name.as_bytes())));
         assert_ne!(names[0], names[1]);
         assert_eq!(names.len(), 3);
+        assert_eq!(TemporaryName::given(names[0].as_bytes()).as_ref(), Some(&names[0]));
+        for name in [&b"../.twinfold-1.tmp"[..], b".twinfold-1.tmp/x", b"x", b""] {
+            assert_eq!(TemporaryName::given(name), None);
+        }
     }
 }

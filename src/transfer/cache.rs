@@ -34,10 +34,16 @@ pub struct Passage {
 impl Passage {
     /// Of a file that has `size` bytes, of which nothing was read yet.
     pub fn of(file: &File, size: u64) -> Self {
-        let cold = [is_cold(file, 0, size), is_cold(file, 1, size)];
+        Self::from(file, size, 0)
+    }
+
+    /// The same where reading begins at `at`.
+    pub fn from(file: &File, size: u64, at: u64) -> Self {
+        let window = at / WINDOW;
+        let cold = [is_cold(file, window, size), is_cold(file, window + 1, size)];
         // Advice: where it is not taken, the file is read as any other.
         let _ = fadvise(file, 0, None, Advice::Sequential);
-        Self { size, window: 0, cold }
+        Self { size, window, cold }
     }
 
     /// It was read up to `at`.
@@ -63,6 +69,11 @@ pub struct Written {
 }
 
 impl Written {
+    /// Where writing begins at `at`.
+    pub fn from(at: u64) -> Self {
+        Self { window: at / WINDOW }
+    }
+
     /// It was written up to `at`.
     pub fn was_written(&mut self, file: &File, at: u64) {
         while at >= (self.window + 1) * WINDOW {

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod clone;
 pub mod extents;
 pub mod pace;
+pub mod patch;
 pub mod sparse;
 
 use crate::cancel::Cancel;

@@ -6,7 +6,10 @@
 
 use crate::cancel::Cancel;
 use crate::monitor::BytesRead;
+use rustix::io::{pread, retry_on_intr};
 use std::cell::RefCell;
+use std::fs::File;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -108,6 +111,28 @@ pub(super) fn paced<E>(
         }
         Ok(filled)
     })
+}
+
+/// Reads from `at` on until `into` is full or the file ends, at no pace and without being counted: for what the replica holds of
+/// a copy already. Reading that saves reading the source or writing the replica.
+pub fn unlimited(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match retry_on_intr(|| pread(file, &mut into[filled..], at + filled as u64))? {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    Ok(filled)
+}
+
+/// Counts bytes of a copy that need not be read because the replica holds them.
+pub fn count(bytes: u64) {
+    PACE.with_borrow(|pace| {
+        if let Some((pace, place)) = pace {
+            pace.read.add(*place, bytes);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -6,12 +6,16 @@ use super::prepared::{Content, Prepared};
 use super::stage::Stager;
 use super::{Outcome, Site};
 use crate::config::file::Durability;
-use crate::engine::content::Arena;
+use crate::engine::content::{Arena, restat};
 use crate::hash::digest_many;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Change, Digest, Done, Operation, Problem, Record, Timestamp, Verb};
+use crate::model::{
+    Attributes, Change, Digest, Done, Mark, Operation, Partial, Problem, Record, StagedObject, Timestamp,
+    Verb,
+};
 use crate::plan::consistency::Consistency;
+use crate::plan::desired::Desired;
 use crate::store::{Fault, Folder, RENAME, Store, Target, Writes};
 use crate::transfer::cache::let_all_go;
 use std::time::Instant;
@@ -94,8 +98,13 @@ fn with_arena<S: Store, R: Store>(
             Ok(prepared) if verb == Verb::Copy => prepared.source.fingerprint.size,
             _ => 0,
         };
+        let (staged, mut kept) = (prepared.is_ok(), false);
         let end = match (prepared, &verdict) {
             (Err(end), _) => end,
+            (Ok(prepared), Err(None)) if keep_whole(site, operation, &prepared, digest) => {
+                kept = true;
+                End::Skipped
+            }
             (Ok(prepared), Err(refusal)) => {
                 prepared.discard();
                 refusal.as_ref().map_or(End::Skipped, |fault| site.failure(operation, fault))
@@ -117,6 +126,10 @@ fn with_arena<S: Store, R: Store>(
                 }
             }
         };
+        // What was published, or discarded, is no part of a copy any more.
+        if staged && !kept && is_large(operation) {
+            site.partials.forget(&operation.path);
+        }
         let bytes = if matches!(end, End::Made(_)) { copied } else { 0 };
         let done = Done {
             path: operation.path.clone(),
@@ -157,6 +170,38 @@ fn make_durable<W: Writes, F: Folder, E>(
     writes.filter(|_| staged).map_or(Ok(()), Writes::make_durable)?;
     prepared.iter().flatten().filter_map(|prepared| prepared.written.as_ref()).for_each(let_all_go);
     Ok(())
+}
+
+/// Leaves a large file that is complete, and does not get its name because the run is to stop, to the next run; `false`: that is
+/// not possible.
+fn keep_whole<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    operation: &Operation,
+    prepared: &Prepared<R::Folder>,
+    digest: Option<Digest>,
+) -> bool {
+    let Prepared { folder, temporary, written, source, began, consistency, .. } = prepared;
+    let (Some(temporary), Some(file), Some(digest)) = (temporary, written, digest) else { return false };
+    if *consistency != Consistency::Exact || is_racy(source.fingerprint.ctime, *began, site.tick_nanos, None)
+    {
+        return false;
+    }
+    // Nobody but its owner may write to it until it goes on, and nobody but us is that.
+    let (uid, gid) = (Some(site.rights.uid), Some(site.rights.gid));
+    let closed = Desired { mode: Some(0o600), uid, gid, mtime: None };
+    let closed = folder.finish_file(file, &closed, &Attributes::default()).is_ok();
+    let Some(made) = restat(file).ok().filter(|_| closed) else { return false };
+    let partial = Partial {
+        path: operation.path.clone(),
+        temporary: temporary.as_bytes().to_vec(),
+        object: StagedObject::of(&made),
+        began: *began,
+        source: source.fingerprint,
+        durable: None,
+        written: Mark { bytes: source.fingerprint.size, digest },
+    };
+    site.partials.note(partial, true);
+    true
 }
 
 /// The digest of each prepared content; those in memory are hashed side by side.

@@ -97,6 +97,9 @@ fn remove_all<S: Store, R: Store>(
         if stop {
             break;
         }
+        if silent && site.partials.keep(&operation.path) {
+            continue;
+        }
         let started = Instant::now();
         if operation.origin.is_some() {
             durable.expect();

@@ -5,25 +5,27 @@
 //! theirs, is copied again by itself, once the others have got their names.
 
 use super::changing::match_clone;
+use super::crossing::{Broken, Course, Crossing, Proof};
 use super::prepared::{Content, Prepared};
+use super::progress::Progress;
 use super::stage::{Reading, Stager, Way, unread};
 use super::staged_file::StagedFile;
-use crate::cancel::Cancel;
 use crate::clock;
-use crate::engine::abreast::{ABREAST, Lane, abreast, piece_bytes};
+use crate::config::file::Durability;
+use crate::engine::abreast::{ABREAST, abreast, piece_bytes};
 use crate::engine::content::{SMALL, restat};
 use crate::engine::holes::{Passed, hash_again, is_sparse};
 use crate::engine::identity::open_scanned;
 use crate::hash::Stream;
 use crate::model::operation::End;
-use crate::model::{Kind, Operation, Stat, Timestamp, Verb};
+use crate::model::record::is_racy;
+use crate::model::{Kind, Mark, Operation, Partial, StagedObject, Stat, Verb};
 use crate::plan::consistency::{Consistency, Verdict, judge};
-use crate::store::{During, Fault, Folder, Store, attributes_of};
-use crate::transfer::cache::{FLOOD, Passage, Written};
-use crate::transfer::{Interruption, fill};
+use crate::store::{During, Fault, Folder, Store, TemporaryName, attributes_of};
+use crate::transfer::Interruption;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
 
 /// What became of one of the files: it is prepared or is not to be, or it is to be copied again by itself.
 pub(super) type Attempt<F> = Result<Result<Prepared<F>, End>, Again>;
@@ -47,87 +49,11 @@ pub(super) fn lanes(batch_files: usize) -> usize {
     (batch_files / 4).clamp(1, ABREAST)
 }
 
-/// A file on its way.
-struct Crossing<'c, S: Folder, R: Folder> {
-    index: usize,
-    way: Way<S, R>,
-    target: File,
-    file: File,
-    source: Stat,
-    began: Timestamp,
-    /// The target is a clone: how that relates to the file.
-    cloned: Option<Consistency>,
-    buffer: Vec<u8>,
-    filled: usize,
-    at: u64,
-    /// There was more than its size says.
-    goes_on: bool,
-    hash: Stream,
-    cache: Option<(Passage, Written)>,
-    broken: Option<Broken>,
-    cancel: &'c Cancel,
-}
+/// The file of an earlier run, its name, and what is to be proved of it.
+type Resumed = (File, TemporaryName, Partial, Proof);
 
 /// What came of opening both sides of a file; `None`: it is none of those that are copied here.
 type SetOut<'c, S, R> = Result<Option<Crossing<'c, <S as Store>::Folder, <R as Store>::Folder>>, End>;
-
-/// Why a file did not arrive.
-enum Broken {
-    Source(io::Error),
-    Replica(Fault),
-    Cancelled,
-}
-
-impl<S: Folder, R: Folder> Lane for Crossing<'_, S, R> {
-    fn advance(&mut self) -> bool {
-        self.filled = 0;
-        match self.pass() {
-            Ok(()) => self.filled == self.buffer.len() && self.at < self.source.fingerprint.size,
-            Err(broken) => {
-                self.broken = Some(broken);
-                false
-            }
-        }
-    }
-
-    fn hashing<'l>(&'l mut self, work: &mut Vec<(&'l mut Stream, &'l [u8])>) {
-        if self.filled > 0 {
-            work.push((&mut self.hash, &self.buffer[..self.filled]));
-        }
-    }
-}
-
-impl<S: Folder, R: Folder> Crossing<'_, S, R> {
-    /// Takes the next piece over.
-    fn pass(&mut self) -> Result<(), Broken> {
-        if self.cancel.requested() {
-            return Err(Broken::Cancelled);
-        }
-        let replica = |error| Broken::Replica(Fault { action: "write", error });
-        let left = usize::try_from(self.source.fingerprint.size - self.at).unwrap_or(usize::MAX);
-        let read = if self.cloned.is_some() {
-            fill(&self.target, &mut self.buffer).map_err(replica)?
-        } else {
-            fill(&self.file, &mut self.buffer).map_err(Broken::Source)?
-        };
-        // What was added since it was opened is for the next run.
-        self.goes_on |= read > left;
-        self.filled = read.min(left);
-        if self.cloned.is_none() {
-            self.target.write_all(&self.buffer[..self.filled]).map_err(replica)?;
-        }
-        self.at += self.filled as u64;
-        match &mut self.cache {
-            Some((passage, _)) if self.cloned.is_some() => passage.was_read(&self.target, self.at),
-            Some((passage, written)) => {
-                passage.was_read(&self.file, self.at);
-                written.was_written(&self.target, self.at);
-            }
-            None => {}
-        }
-        Ok(())
-    }
-}
 
 impl<'s, S: Store, R: Store> Stager<'s, S, R> {
     /// Prepares a hand of large files, in its order.
@@ -173,10 +99,56 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         if source.fingerprint.size <= SMALL || is_sparse(&file, &source) {
             return Ok(None);
         }
-        let mut target = StagedFile::of(&way);
+        let (target, course, began, temporary, durable) =
+            if let Some((target, temporary, partial, proof)) = self.resume(operation, &way, &source) {
+                (target, Course::Prove(proof), partial.began, temporary, partial.durable)
+            } else {
+                let (target, course) = self.begin(operation, &way, &file, &mut source)?;
+                (target, course, began, way.temporary.clone(), None)
+            };
+        // What may have changed unseen while it was read is nothing to go on with.
+        let steady = !is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
+        let mut progress = Progress::new(site.durability != Durability::None);
+        progress.begin_behind(durable);
+        let mut crossing = Crossing {
+            index,
+            path: operation.path.clone(),
+            way: Way { temporary, ..way },
+            target,
+            file,
+            source,
+            began,
+            course: Course::Copy(None),
+            buffer,
+            filled: 0,
+            at: 0,
+            goes_on: false,
+            hash: Stream::new(),
+            caches: None,
+            progress,
+            partials: steady.then_some(site.partials),
+            resumed_at: 0,
+            broken: None,
+            cancel: site.cancel,
+        };
+        crossing.set_course(course);
+        Ok(Some(crossing))
+    }
+
+    /// Begins a copy: as a clone of the source where that can be, else with an empty file.
+    fn begin(
+        &self,
+        operation: &Operation,
+        way: &Way<S::Folder, R::Folder>,
+        file: &File,
+        source: &mut Stat,
+    ) -> Result<(File, Course), End> {
+        let site = self.site;
+        let unread = |fault: Fault| unread(operation, &fault);
+        let mut target = StagedFile::of(way);
         let opened = target.emptied().map_err(|fault| site.failure(operation, &fault))?;
-        let cloned = if site.clones.try_clone(&file, opened, (source.device, way.device)) {
-            Some(match_clone(&file, opened, &mut source).during("read"))
+        let cloned = if site.clones.try_clone(file, opened, (source.device, way.device)) {
+            Some(match_clone(file, opened, source).during("read"))
         } else {
             None
         };
@@ -188,29 +160,27 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             // A leftover is litter that the next run removes.
             let _ = way.theirs.discard(&way.temporary);
         })?;
-        let size = source.fingerprint.size;
-        let passage = |from: &File| (Passage::of(from, size), Written::default());
-        let from = if cloned.is_some() { &target } else { &file };
-        let cache = (size > FLOOD).then(|| passage(from));
-        let (hash, cancel) = (Stream::new(), site.cancel);
-        let (filled, at, goes_on, broken) = (0, 0, false, None);
-        Ok(Some(Crossing {
-            index,
-            way,
-            target,
-            file,
-            source,
-            began,
-            cloned,
-            buffer,
-            filled,
-            at,
-            goes_on,
-            hash,
-            cache,
-            broken,
-            cancel,
-        }))
+        Ok((target, cloned.map_or(Course::Copy(None), Course::Hash)))
+    }
+
+    /// Opens what an earlier run left of this copy, if the source still is what was read then.
+    fn resume(
+        &self,
+        operation: &Operation,
+        way: &Way<S::Folder, R::Folder>,
+        source: &Stat,
+    ) -> Option<Resumed> {
+        let site = self.site;
+        let partial = site.partials.find(&operation.path, &source.fingerprint)?;
+        let temporary = TemporaryName::given(&partial.temporary)?;
+        let (target, now) = way.theirs.reopen_staged(&temporary).ok()?;
+        let is_ours = StagedObject::of(&now) == partial.object
+            && now.links == 1
+            && now.uid == site.rights.uid
+            && now.device == way.device;
+        let held = |mark: &Mark| mark.bytes <= now.fingerprint.size.min(source.fingerprint.size);
+        let marks: VecDeque<Mark> = partial.marks().into_iter().filter(held).collect();
+        (is_ours && !marks.is_empty()).then_some((target, temporary, partial, Proof { marks, good: None }))
     }
 
     /// Finishes a file that has come to its end; `in_company`: room that it did not find may be there
@@ -221,8 +191,31 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         crossing: Crossing<'_, S::Folder, R::Folder>,
         in_company: bool,
     ) -> Attempt<R::Folder> {
-        let Crossing { way, target, file, source, began, cloned, at, goes_on, hash, broken, cache, .. } =
-            crossing;
+        let lost = match &crossing.broken {
+            Some(Broken::Cancelled | Broken::Source(_)) => true,
+            Some(Broken::Replica(fault)) => fault.is_lost_disk() && crossing.has_advanced(),
+            None => false,
+        };
+        let kept = lost && crossing.note(true);
+        let Crossing {
+            way,
+            target,
+            file,
+            source,
+            began,
+            course,
+            at,
+            goes_on,
+            hash,
+            broken,
+            caches,
+            mut progress,
+            ..
+        } = crossing;
+        let cloned = match course {
+            Course::Hash(consistency) => Some(consistency),
+            Course::Copy(_) | Course::Prove(_) => None,
+        };
         let again = |changes| Ok(Err(Again { changes }));
         let conclude = || -> Result<Result<Reading, Again>, End> {
             match broken {
@@ -258,6 +251,15 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         };
         let finished = conclude().and_then(|reading| match reading {
             Ok(reading) => {
+                let failed = |error| self.site.failure(operation, &Fault { action: "write", error });
+                if matches!(course, Course::Copy(Some(_))) {
+                    // What was there before may be longer.
+                    target.set_len(at).map_err(failed)?;
+                }
+                if self.site.durability == Durability::File {
+                    // What it met is not told again.
+                    progress.finish().map_err(failed)?;
+                }
                 let applied = self.finish_file(operation, &*way.theirs, &target, &reading)?;
                 Ok(Ok((reading, applied)))
             }
@@ -266,12 +268,15 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         match finished {
             Ok(Ok((reading, applied))) => {
                 let prepared = Prepared::staged(way.theirs, way.temporary, reading);
-                let (incomplete, written) = (applied.attributes_lost, cache.map(|_| target));
+                let (incomplete, written) = (applied.attributes_lost, caches.map(|_| target));
                 Ok(Ok(Prepared { incomplete, written, ..prepared }))
             }
             stopped => {
-                // A leftover is litter that the next run removes.
-                let _ = way.theirs.discard(&way.temporary);
+                if !kept {
+                    self.site.partials.forget(&operation.path);
+                    // A leftover is litter that the next run removes.
+                    let _ = way.theirs.discard(&way.temporary);
+                }
                 match stopped {
                     Ok(Err(again)) => Err(again),
                     Err(end) => Ok(Err(end)),

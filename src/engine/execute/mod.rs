@@ -9,6 +9,7 @@ mod asides;
 mod batch;
 mod changing;
 mod copy;
+mod crossing;
 mod cut;
 mod deletes;
 mod durable;
@@ -19,7 +20,9 @@ mod groups;
 mod large;
 mod moves;
 pub mod names;
+mod partials;
 mod prepared;
+mod progress;
 mod site;
 mod stage;
 mod staged_file;
@@ -40,6 +43,7 @@ pub use changing::MixedCopies;
 pub use grounds::Grounds;
 use moves::Moved;
 use names::{FirstNames, Names};
+pub use partials::Partials;
 pub use site::{Loss, Site};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -61,6 +65,7 @@ pub fn execute<S: Store, R: Store>(
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
     let plan = approved.plan();
+    let books = (manifest, site.partials);
     site.anchors.recheck()?;
     let total = Amount { entries: plan.entries.len() as u64, bytes: plan.bytes() };
     monitor.phase(Phase::Copy, Some(total));
@@ -69,7 +74,7 @@ pub fn execute<S: Store, R: Store>(
     // What is moved out of folders that are to go needs them open, too.
     deletes::open_up(site, plan.deletes.iter().filter(|_| !plan.moves.is_empty()), &asides);
     let Moved { instead, late } =
-        moves::carry_out(site, plan, &failed, &asides, &mut |dones| settle(dones, manifest, tally, monitor))?;
+        moves::carry_out(site, plan, &failed, &asides, &mut |dones| settle(dones, books, tally, monitor))?;
     let ready: Vec<&Operation> = plan
         .entries
         .iter()
@@ -85,27 +90,28 @@ pub fn execute<S: Store, R: Store>(
         let made = outcomes.iter().map(|outcome| &outcome.done);
         let made = made.filter(|done| owed.contains(&done.path) && matches!(done.end, End::Made(_)));
         paid.extend(made.map(|done| done.path.clone()));
-        settle(asides.note(outcomes), manifest, tally, monitor)
+        settle(asides.note(outcomes), books, tally, monitor)
     })?;
-    moves::finish(site, &late, &mut |dones| settle(dones, manifest, tally, monitor))?;
+    moves::finish(site, &late, &mut |dones| settle(dones, books, tally, monitor))?;
     let mut links: Vec<&Operation> =
         plan.links.iter().filter(|operation| !failed.cover(&operation.path)).collect();
     let mut unlinked = 0;
     // Where there was no room for first names, links wait for what the deletes make.
     if left.is_empty() {
         unlinked = names.link(site, &std::mem::take(&mut links), workers, &mut |outcomes| {
-            settle(asides.note(outcomes), manifest, tally, monitor)
+            settle(asides.note(outcomes), books, tally, monitor)
         })?;
     }
     // What is missing in the source must not be what was unmounted meanwhile.
     site.anchors.recheck()?;
     let deletes = instead.deletes(plan, &paid);
+    site.partials.drop_unwanted(plan);
     let entries = (plan.litter.len() + deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries, bytes: 0 }));
     let deleted = tally.of(Verb::Delete);
     let removals = (&plan.litter[..], &deletes[..]);
     deletes::carry_out(site, workers, removals, (&asides, &names), &mut |dones| {
-        settle(dones, manifest, tally, monitor)
+        settle(dones, books, tally, monitor)
     })?;
     let freed = tally.of(Verb::Delete) > deleted;
     if freed {
@@ -121,12 +127,12 @@ pub fn execute<S: Store, R: Store>(
             left.into_iter().partition(|operation| !operation.displaces);
         left = bring_over(site, &again, &none, workers, &mut |outcomes| {
             names.note(&outcomes);
-            settle(asides.note(outcomes), manifest, tally, monitor)
+            settle(asides.note(outcomes), books, tally, monitor)
         })?;
         left.extend(waiting);
         links.retain(|operation| !operation.displaces);
         unlinked = names.link(site, &std::mem::take(&mut links), workers, &mut |outcomes| {
-            settle(asides.note(outcomes), manifest, tally, monitor)
+            settle(asides.note(outcomes), books, tally, monitor)
         })?;
     }
     unlinked += links.len();
@@ -141,7 +147,7 @@ pub fn execute<S: Store, R: Store>(
         tally.problem(Problem::replica(&first.path, "write", cause), monitor);
     }
     monitor.phase(Phase::Folders, Some(Amount { entries: plan.folders.len() as u64, bytes: 0 }));
-    folders::finish(site, &plan.folders, &failed, &mut |dones| settle(dones, manifest, tally, monitor))?;
+    folders::finish(site, &plan.folders, &failed, &mut |dones| settle(dones, books, tally, monitor))?;
     site.tell_losses(tally, monitor);
     site.tell_mixed(tally, monitor);
     if site.cancel.requested() { Err(Error::Interrupted) } else { Ok(()) }
@@ -202,11 +208,12 @@ fn bring_over<'p, S: Store, R: Store>(
 /// Has recorded what is now true, together with what follows soon, and tells who watches.
 pub fn settle(
     dones: Vec<Done>,
-    manifest: &Manifest,
+    (manifest, partials): (&Manifest, &Partials),
     tally: &mut Tally,
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
     tally.count(&dones, monitor);
+    partials.write(manifest)?;
     manifest.jot(&dones, clock::now());
     let changes: Vec<Change> = dones
         .into_iter()

@@ -2,6 +2,7 @@
 
 use super::changing::MixedCopies;
 use super::grounds::Grounds;
+use super::partials::Partials;
 use crate::cancel::Cancel;
 use crate::config::file::Durability;
 use crate::engine::content::SMALL;
@@ -66,6 +67,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub publish_mixed: PublishMixed,
     /// Those that were.
     pub mixed: MixedCopies,
+    /// Copies that were not finished.
+    pub partials: &'e Partials,
 }
 
 /// Entries that lost something, for one message a run.

@@ -15,7 +15,7 @@ impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
         }
         self.go_on()?;
         while !self.order.is_empty()
-            && let Some(reply) = self.window.next()
+            && let Some(reply) = self.next_reply()?
         {
             self.hear(reply)?;
             self.go_on()?;
@@ -37,7 +37,7 @@ impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
 
     /// Hears all that is out, and hands on what is full with that.
     fn hear_all(&mut self) -> Result<(), Error> {
-        while let Some(reply) = self.window.next() {
+        while let Some(reply) = self.next_reply()? {
             self.hear(reply)?;
             self.send_full()?;
         }
