@@ -31,6 +31,10 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
             field("holds", &held.summary(wanted));
         }
     }
+    if !overview.losses.is_empty() {
+        let each = overview.losses.iter().map(|(lost, count)| format!("{count} without {}", lost.name()));
+        field("losses", &format!("entries of the replica: {}", each.collect::<Vec<_>>().join(", ")));
+    }
     field("entries", &format!("{}, {}", overview.entries, size_text(overview.bytes)));
     match overview.problems.len() {
         0 => field("problems", "none"),
@@ -216,6 +220,8 @@ pub fn overview_fields(object: &mut Map<String, Value>, job: &Job, overview: Opt
     let oldest = overview.trash.first().and_then(|row| parse_stamp(&row.name)).map(clock::rfc3339);
     object.insert("coverage".to_owned(), verification_lines::coverage_value(overview));
     object.insert("damage".to_owned(), verification_lines::damage_value(overview));
+    let losses = overview.losses.iter().map(|(lost, count)| (lost.name().to_owned(), json!(count)));
+    object.insert("losses".to_owned(), Value::Object(losses.collect()));
     object.insert(
         "replica_holds".to_owned(),
         json!(overview.capabilities.as_ref().map(|held| holds(held, job))),

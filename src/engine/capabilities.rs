@@ -49,6 +49,7 @@ pub fn of_replica(
     if let (true, true, Some(mount)) = (certain, changed, anchor.mount()) {
         let found = HeldBy { mount: mount.clone(), options: anchor.options().to_vec(), held: held.clone() };
         manifest.record_capabilities(uid, &found)?;
+        manifest.retry_losses()?;
     }
     Ok(Arc::new(held))
 }

@@ -5,7 +5,7 @@ use super::execute::Site;
 use super::pairs::Pair;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Change, Difference, Digest, Done, EntryPath, Record, Seen, Stat, Timestamp, Verb};
+use crate::model::{Change, Difference, Digest, Done, EntryPath, Loss, Record, Seen, Stat, Timestamp, Verb};
 use crate::plan::decide::{Decision, Knowledge, Rules, decide};
 use crate::plan::join::Joined;
 use crate::plan::shared;
@@ -35,6 +35,7 @@ pub struct Mended {
     /// As it is now.
     replica: Stat,
     racy: bool,
+    losses: Vec<Loss>,
     /// Its digest and when that was computed, once they are known.
     content: Option<(Digest, Timestamp)>,
     took: Duration,
@@ -91,11 +92,11 @@ impl<S: Store, R: Store> Mender<'_, S, R> {
         if !is_little || !as_scanned || self.site.cancel.requested() {
             return None;
         }
-        let (replica, applied) = mend_open(&pair.replica_file, &replica, &rights.desired(&source)).ok()?;
-        self.site.note_applied(&joined.path, applied);
-        self.site.note_losses(&source, &replica);
+        let desired = rights.desired(&source);
+        let (replica, applied) = mend_open(&pair.replica_file, &replica, &desired).ok()?;
+        let losses = self.site.losses(&source, &desired, &replica, applied);
         let racy = is_racy(source.fingerprint.ctime, began, self.site.tick_nanos, None);
-        Some(Mended { source, replica, racy, content: None, took: Duration::ZERO })
+        Some(Mended { source, replica, racy, losses, content: None, took: Duration::ZERO })
     }
 }
 
@@ -108,7 +109,7 @@ impl Mended {
 
     /// What was done, to the file `path`.
     pub fn done(self, path: EntryPath) -> Done {
-        let Self { source, replica, racy, content, took } = self;
+        let Self { source, replica, racy, losses, content, took } = self;
         let row = Record::new(path.clone(), &source, &replica, content, racy);
         Done {
             path,
@@ -118,6 +119,7 @@ impl Mended {
             bytes: 0,
             digest: content.map(|(digest, _)| digest),
             took,
+            losses,
             silent: false,
         }
     }

@@ -7,6 +7,7 @@ use super::foresight::Foresight;
 use super::gates;
 use super::inquiry::Scanned;
 use super::job::{Job, View};
+use super::losses;
 use super::rebuild::Rebuilt;
 use super::recall::settled_names;
 use super::relocate;
@@ -123,6 +124,10 @@ fn look_ahead(
         {
             tally.problems.push(damage::problem(&row));
         }
+    }
+    for losses in reader.filter(|_| !doubted).map_or(Ok(Vec::new()), |reader| reader.losses(losses::NAMED))? {
+        let unplanned = losses::problems(&losses).filter(|problem| !planned.contains(&problem.path));
+        tally.problems.extend(unplanned);
     }
     let limit = job.settings.max_delete;
     let approved = approve(plan, &census, limit, before.as_ref(), job.unsteady(), succeeds);

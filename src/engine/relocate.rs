@@ -153,6 +153,7 @@ fn told(renamed: &Renamed, started: Instant) -> Done {
         bytes: 0,
         digest: None,
         took: started.elapsed(),
+        losses: Vec::new(),
         silent: false,
     }
 }

@@ -6,10 +6,12 @@ use super::books::Books;
 use super::capabilities;
 use super::damage;
 use super::execute::names::settle_ahead;
-use super::execute::{Grounds, Loss, MixedCopies, Partials, Site, execute, settle};
+use super::execute::{Grounds, MixedCopies, Partials, Site, Unlinked, execute, settle};
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
 use super::job::{Job, Trees};
+use super::losses;
+use super::opened;
 use super::rebuild::{Rebuilt, verify_along};
 use super::recall::settled_names;
 use super::relocate;
@@ -24,7 +26,7 @@ use crate::clock;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
 use crate::manifest::{self, Bounds, Manifest, ManifestError, RunFigures, RunKind};
-use crate::model::{EntryPath, Problem, Record, Verb};
+use crate::model::{Change, EntryPath, Problem, Record, Verb};
 use crate::monitor::Monitor;
 use crate::plan::ages::{Ages, Extent};
 use crate::plan::census::Census;
@@ -68,13 +70,16 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         let apart = gates::see_apart(job, &recorded, &trees)?;
         Ok((trees, apart))
     });
-    let (trees, apart) = match opened {
+    let (mut trees, apart) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             gates::note_refusal(&manifest, began, &error)?;
             return Err(error);
         }
     };
+    if job.uid() != 0 {
+        trees.replica = trees.replica.opening_folders_of(job.uid());
+    }
     gates::record(&trees.anchors, &recorded, apart, &manifest, monitor)?;
     let before = manifest.held_plan()?;
     trees.source.recall_mounts(manifest.source_mounts()?);
@@ -125,6 +130,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         pass.settle_rounds(approved.plan())?;
         pass.verify(&mut report)
     });
+    opened::close(&trees.replica, &manifest, &mut report.tally, monitor)?;
     if let Some(trash) = &trash {
         tend(trash, job.settings.trash.keep, &manifest, cancel, &mut report, monitor)?;
     }
@@ -212,9 +218,7 @@ impl<'e> Pass<'e> {
             durability: self.job.settings.durability,
             cancel: self.cancel,
             owner_lost: AtomicBool::new(false),
-            attributes_lost: Loss::default(),
-            links_lost: Loss::default(),
-            time_lost: AtomicBool::new(false),
+            links_lost: Unlinked::default(),
             full: AtomicBool::new(false),
             clones: Clones::default(),
             grounds: Grounds::default(),
@@ -252,7 +256,7 @@ impl<'e> Pass<'e> {
         // They have followed the folders that they lie in.
         self.trees.source.recall_mounts(self.manifest.source_mounts()?);
         // What the first look mended may have lost something.
-        let site = Site { owner_lost: site.owner_lost, time_lost: site.time_lost, ..self.site() };
+        let site = Site { owner_lost: site.owner_lost, ..self.site() };
         let whose = (again.ahead.clone(), Round::first());
         let scanned = self.look(&site, (Looks::AtAll, false), whose, readied, report)?;
         self.in_rounds(scanned, site, again.ahead, report)
@@ -304,7 +308,12 @@ impl<'e> Pass<'e> {
         let mut mounts_seen = 0;
         let tally = &mut report.tally;
         let books = Books {
-            confirm: &mut |changes| Ok(manifest.apply(changes)?),
+            confirm: &mut |changes| {
+                for row in changes.iter().filter_map(Change::row) {
+                    manifest.note_whole(&row.path)?;
+                }
+                Ok(manifest.apply(changes)?)
+            },
             of_inodes: &mut |inodes, tell| {
                 let rows = manifest.rows(Bounds::All);
                 let hidden = |row: &Record| filter.pattern_for(&row.path).is_some();
@@ -363,6 +372,7 @@ impl<'e> Pass<'e> {
             report.tally.problems.push(problem);
         }
         damage::tell(self.manifest, &mut report.tally, self.monitor)?;
+        losses::tell(self.manifest, self.rules.began, &mut report.tally, self.monitor)?;
         Ok(self.manifest.note_coverage(&ages.days())?)
     }
 

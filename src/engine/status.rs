@@ -9,7 +9,7 @@ use crate::lock::current_holder;
 use crate::manifest::{
     Bounds, DamageRow, HeldRow, ManifestError, ProblemRow, Reader, RunRow, Totals, TrashRow,
 };
-use crate::model::{Capabilities, EntryPath, Problem, Record};
+use crate::model::{Capabilities, EntryPath, Lost, Problem, Record};
 use crate::plan::ages::Coverage;
 use crate::plan::is_trash;
 use std::ffi::OsStr;
@@ -43,6 +43,8 @@ pub struct Overview {
     pub damage: Vec<DamageRow>,
     /// What is in the trash, by the runs that put it there, oldest first.
     pub trash: Vec<TrashRow>,
+    /// What entries are without, and how many of them.
+    pub losses: Vec<(Lost, u64)>,
     /// What the replica's file system holds, as far as that was found out.
     pub capabilities: Option<Capabilities>,
 }
@@ -104,6 +106,7 @@ fn look(job: &Job, reader: &Reader, runs: u32) -> Result<Overview, Error> {
         held: reader.held()?,
         totals: reader.totals()?,
         trash: reader.trash()?,
+        losses: reader.count_losses()?,
         capabilities: reader.capabilities_of_any(job.uid())?.map(|found| found.held),
     })
 }

@@ -27,6 +27,7 @@ mod first_names;
 mod held;
 mod history;
 mod journal;
+mod losses;
 mod mounts;
 mod open;
 mod partials;

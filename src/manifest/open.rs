@@ -35,6 +35,7 @@ pub struct Manifest {
     pub(super) path: PathBuf,
     pub(super) waiting: Waiting,
     pub(super) jottings: Jottings,
+    pub(super) losses: super::losses::Pending,
     pub(super) ages: RefCell<Ages>,
     /// The names of hard-linked files have a database for this run.
     pub(super) has_scratch: Cell<bool>,
@@ -163,6 +164,8 @@ impl Manifest {
         self.transaction(|connection| {
             let failed = || sqlite("write to", &self.path);
             connection.execute("UPDATE entries SET racy = 1", []).map_err(failed())?;
+            // They are found again.
+            connection.execute("DELETE FROM losses", []).map_err(failed())?;
             connection.execute("UPDATE job SET preserve = ?1", [switches]).map_err(failed())?;
             Ok(())
         })
@@ -246,6 +249,7 @@ fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
         path: path.to_owned(),
         waiting: Waiting::default(),
         jottings: Jottings::default(),
+        losses: super::losses::Pending::default(),
         ages: RefCell::default(),
         has_scratch: Cell::default(),
     })

@@ -119,6 +119,7 @@ fn forget(connection: &Connection, file: &Path, prefix: &[u8]) -> Result<(), Man
 fn rename(connection: &Connection, file: &Path, from: &[u8], to: &[u8]) -> Result<(), ManifestError> {
     rename_rows(connection, from, to)
         .and_then(|()| rename_mounts(connection, from, to))
+        .and_then(|()| rename_losses(connection, from, to))
         .map_err(sqlite("write to", file))
 }
 
@@ -157,6 +158,12 @@ fn rename_mounts(connection: &Connection, from: &[u8], to: &[u8]) -> rusqlite::R
     )?;
     connection.execute("DELETE FROM source_mounts WHERE path >= ?1 AND path < ?2", params![from, end])?;
     Ok(())
+}
+
+fn rename_losses(connection: &Connection, from: &[u8], to: &[u8]) -> rusqlite::Result<()> {
+    let sql = "UPDATE OR REPLACE losses SET path = CAST(?1 || substr(path, ?2) AS BLOB) \
+               WHERE path >= ?3 AND path < ?4";
+    connection.execute(sql, params![to, rest_at(from), from, end_of(from)]).map(drop)
 }
 
 /// Where, for SQL, that begins which follows a prefix.

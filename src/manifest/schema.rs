@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("../../migrations/0009_verification.sql"),
     include_str!("../../migrations/0010_capabilities.sql"),
     include_str!("../../migrations/0011_partials.sql"),
+    include_str!("../../migrations/0012_losses.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.
@@ -48,6 +49,9 @@ pub(super) const CAPABILITIES: i64 = 10;
 
 /// The first schema that remembers copies that were not finished.
 pub(super) const PARTIALS: i64 = 11;
+
+/// The first schema that remembers what entries are without.
+pub(super) const LOSSES: i64 = 12;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;

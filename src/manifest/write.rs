@@ -67,7 +67,7 @@ impl Manifest {
     pub(super) fn flush(&self) -> Result<(), ManifestError> {
         self.waiting.since.take();
         let mut changes = self.waiting.changes.take();
-        if changes.is_empty() {
+        if changes.is_empty() && self.losses.is_empty() {
             return Ok(());
         }
         // Batches come in as workers end them; pages that are filled in order are full. Changes of one path
@@ -83,6 +83,7 @@ impl Manifest {
         let failed = || sqlite("write to", &self.path);
         let transaction = self.connection.unchecked_transaction().map_err(failed())?;
         write(&transaction, &self.path, changes, &self.waiting.rewrites)?;
+        self.write_losses(&transaction)?;
         self.write_journal(&transaction)?;
         transaction.commit().map_err(failed())
     }

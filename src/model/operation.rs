@@ -1,6 +1,6 @@
 //! What a plan wants done to one entry of the replica, and what came of it.
 
-use super::{Change, Digest, EntryPath, Problem, Record, Stat};
+use super::{Change, Digest, EntryPath, Loss, Problem, Record, Stat};
 use std::time::Duration;
 
 /// The kinds of operation, as the log, `--json` and the manifest name them.
@@ -93,6 +93,8 @@ pub struct Done {
     pub digest: Option<Digest>,
     /// How long it took: for small files, their share of their batch.
     pub took: Duration,
+    /// What the entry is without now.
+    pub losses: Vec<Loss>,
     /// Housekeeping that is recorded but is no operation to people: a folder's times put back,
     /// an old temporary removed.
     pub silent: bool,

@@ -70,6 +70,16 @@ pub enum Change {
     Forget(EntryPath),
 }
 
+impl Change {
+    /// The row that is now true, if one is.
+    pub fn row(&self) -> Option<&Record> {
+        match self {
+            Change::Put(row) => Some(row),
+            Change::Verified(..) | Change::Forget(_) => None,
+        }
+    }
+}
+
 /// A whole-second stamp is taken for a file system with coarse time stamps.
 const COARSE_GRANULARITY_NANOS: i64 = 2_000_000_000;
 

@@ -37,6 +37,8 @@ pub struct Desired {
     pub gid: Option<u32>,
     /// Last change of the content.
     pub mtime: Option<Timestamp>,
+    /// The file system takes that time only together with the time of last access, which stays as it is.
+    pub with_access_time: bool,
 }
 
 const SETUID: u32 = 0o4000;
@@ -57,6 +59,7 @@ impl Rights {
             uid: (root && kept.owner).then_some(source.uid),
             gid,
             mtime: kept.times.then_some(self.held.times.cut(source.fingerprint.mtime)),
+            with_access_time: self.held.times.needs_access_time,
         }
     }
 
@@ -65,7 +68,8 @@ impl Rights {
     pub fn desired_new(&self, source: &Stat, replaced: Option<&Stat>) -> Desired {
         let replaced = replaced.filter(|old| old.kind() == source.kind());
         let mut desired = self.desired(source);
-        if !self.preserve.permissions && source.kind() != Kind::Symlink {
+        // Where permissions stay as the file system makes them, nobody needs to ask for others.
+        if !self.preserve.permissions && self.held.permissions && source.kind() != Kind::Symlink {
             let fresh = source.fingerprint.mode & PLAIN & !self.umask;
             desired.mode = Some(replaced.map_or(fresh, |old| old.fingerprint.mode & PLAIN));
         }

@@ -2,12 +2,15 @@
 
 use super::{During, Fault};
 use crate::model::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes, CAPABILITY, Scope};
+use crate::model::escape::escaped;
+use crate::model::{Loss, Lost};
 use rustix::fs::{
     Mode, XattrFlags, fchmod, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query, fremovexattr,
     fsetxattr, fstat, getxattr, getxattr_query, listxattr, listxattr_query, removexattr, setxattr,
 };
 use rustix::io::Errno;
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -121,28 +124,35 @@ pub(super) fn read(object: Object<'_>, scope: Scope) -> Result<Attributes, Fault
     Ok(Attributes::new(scope, pairs).with_other_capability(capable && !scope.capabilities))
 }
 
-/// Gives the object all attributes of `wanted` and, within its scope, no others. `true`: some of them
-/// could not be held there, which is no error.
-pub(super) fn bring_about(object: Object<'_>, wanted: &Attributes) -> Result<bool, Fault> {
+/// Gives the object all attributes of `wanted` and, within its scope, no others. Returns what could not be held there,
+/// which is no error: one loss for ACLs, one for other attributes, each with the first that was refused.
+pub(super) fn bring_about(object: Object<'_>, wanted: &Attributes) -> Result<Vec<Loss>, Fault> {
     if wanted.scope().is_empty() {
-        return Ok(false);
+        return Ok(Vec::new());
     }
     let present = read(object, wanted.scope())?;
-    let mut lost = false;
+    let mut losses: Vec<Loss> = Vec::new();
+    let mut note = |name: &[u8], refused: Option<Errno>| {
+        let Some(refused) = refused else { return };
+        let lost = if matches!(name, ACL_ACCESS | ACL_DEFAULT) { Lost::Acls } else { Lost::Attributes };
+        if losses.iter().all(|loss| loss.lost != lost) {
+            losses.push(Loss::new(lost, &format!("{}: {}", escaped(name), io::Error::from(refused))));
+        }
+    };
     for (name, _) in present.iter().filter(|(name, _)| wanted.get(name).is_none()) {
         if name == ACL_ACCESS {
             // Without it the mask would be what the owning group may do; the permissions come afterwards.
             let mode = fstat(object.handle()).during("look at")?.st_mode & 0o7707;
-            set_mode(object, Mode::from_raw_mode(mode)).during("set the permissions of")?;
+            note(name, refusal(set_mode(object, Mode::from_raw_mode(mode)), "set the permissions of")?);
         }
         let removed = writable(object, || object.remove(OsStr::from_bytes(name)));
-        lost |= is_lost(removed, "remove an attribute of")?;
+        note(name, refusal(removed, "remove an attribute of")?);
     }
     for (name, value) in wanted.iter().filter(|(name, value)| present.get(name) != Some(value)) {
         let set = writable(object, || object.set(OsStr::from_bytes(name), value));
-        lost |= is_lost(set, "set an attribute of")?;
+        note(name, refusal(set, "set an attribute of")?);
     }
-    Ok(lost)
+    Ok(losses)
 }
 
 /// Owners need write permission for their own attributes, which a read-only file does not give them:
@@ -168,21 +178,22 @@ fn set_mode(object: Object<'_>, mode: Mode) -> Result<(), Errno> {
 }
 
 /// Tells what the file system or this user's rights cannot hold from a step that failed.
-fn is_lost(result: Result<(), Errno>, action: &'static str) -> Result<bool, Fault> {
+fn refusal(result: Result<(), Errno>, action: &'static str) -> Result<Option<Errno>, Fault> {
     match result {
-        Ok(()) | Err(Errno::NODATA) => Ok(false),
+        Ok(()) | Err(Errno::NODATA) => Ok(None),
         // Too many or too large for this file system (ext4 says "no space"), names it does not take,
         // ids that this user namespace does not map.
         Err(
-            Errno::NOTSUP
+            refused @ (Errno::NOTSUP
             | Errno::NOSPC
             | Errno::DQUOT
             | Errno::TOOBIG
             | Errno::RANGE
             | Errno::INVAL
             | Errno::PERM
-            | Errno::ACCESS,
-        ) => Ok(true),
+            | Errno::ACCESS
+            | Errno::NOSYS),
+        ) => Ok(Some(refused)),
         Err(error) => Err(error).during(action),
     }
 }
@@ -191,7 +202,11 @@ fn is_lost(result: Result<(), Errno>, action: &'static str) -> Result<bool, Faul
 pub(super) fn disinherit(object: Object<'_>) -> Result<(), Fault> {
     for name in [ACL_ACCESS, ACL_DEFAULT] {
         match object.remove(OsStr::from_bytes(name)) {
-            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => {}
+            // Where it is refused the permissions that are set afterwards are all that can be done.
+            Ok(())
+            | Err(
+                Errno::NODATA | Errno::NOTSUP | Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL,
+            ) => {}
             // Without /proc what is open as a place cannot be reached: attributes are out of reach there.
             Err(Errno::NOENT) if matches!(object, Object::Place(_)) => {}
             Err(error) => return Err(error).during("remove an inherited ACL of"),
@@ -228,7 +243,7 @@ mod tests {
             [wanted(&[("user.a", 0), ("user.b", 3)]), wanted(&[("user.b", 2000), ("user.c", 1)]), wanted(&[])]
         {
             fchmod(&file, Mode::RUSR).unwrap();
-            assert!(!bring_about(object, &attributes).unwrap());
+            assert_eq!(bring_about(object, &attributes).unwrap(), []);
             assert_eq!(read(object, USER).unwrap(), attributes);
             assert_eq!(fstat(&file).unwrap().st_mode & 0o777, 0o400);
         }
@@ -239,7 +254,7 @@ mod tests {
         let file = tempfile::tempfile_in(".").unwrap();
         let object = Object::Open(file.as_fd());
         bring_about(object, &wanted(&[("user.a", 1)])).unwrap();
-        assert!(!bring_about(object, &Attributes::default()).unwrap());
+        assert_eq!(bring_about(object, &Attributes::default()).unwrap(), []);
         assert_eq!(read(object, Scope::default()).unwrap(), Attributes::default());
         assert_eq!(read(object, USER).unwrap(), wanted(&[("user.a", 1)]));
     }

@@ -185,3 +185,8 @@ mod tests {
         assert_eq!(inode(opened.as_fd()), inode(here.as_fd()));
     }
 }
+/// Whether what was there is not there any more, or a link has taken its place.
+pub(super) fn is_away(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+}

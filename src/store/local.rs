@@ -3,6 +3,7 @@
 use super::folder::LocalFolder;
 use super::handle::{Mounts, open_beneath};
 use super::memory::MountMemory;
+use super::opened::Opener;
 use super::task::NamesAlive;
 use super::terms::Terms;
 use super::walk::{Walk, walk};
@@ -58,6 +59,8 @@ pub struct LocalStore {
     /// The root's device, and a folder on each other device that this replica goes on to: all that
     /// must be told to make their files durable. `None` for a source.
     devices: Option<(u64, Devices)>,
+    /// Who opens folders that are closed to their owner; `None`: nobody.
+    pub(super) opener: Option<Opener>,
 }
 
 impl LocalStore {
@@ -71,6 +74,7 @@ impl LocalStore {
             view: View::default(),
             filter: Arc::default(),
             devices: None,
+            opener: None,
         }
     }
 
@@ -86,6 +90,7 @@ impl LocalStore {
             view: View::default(),
             filter: Arc::default(),
             devices,
+            opener: None,
         })
     }
 
@@ -109,6 +114,7 @@ impl LocalStore {
             // What is mounted on a file of a source is told by a walk only: others go on into it.
             leaves_files: look.leaves_files().filter(|_| !self.is_source || self.mounts == Mounts::Cross),
             alive: NamesAlive::default(),
+            opener: self.opener.as_ref(),
             #[cfg(test)]
             before_step: None,
             #[cfg(test)]

@@ -2,10 +2,10 @@
 //! nothing.
 
 use super::attributes::{Object, bring_about, read};
-use super::stat::convert;
+use super::stat::{convert, times};
 use super::{Applied, During, Fault};
 use crate::model::attributes::{ACL_ACCESS, acl_group};
-use crate::model::{Attributes, Stat};
+use crate::model::{Attributes, Loss, Lost, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod, fstat, openat,
@@ -21,9 +21,8 @@ const SET_ID: u32 = 0o6000;
 /// if they are known.
 ///
 /// Owner first (a chown clears set-id bits and capabilities, and must not find them with the wrong
-/// owner), then attributes (an ACL moves the permission bits), then permissions, then times. Where the
-/// owner cannot be given away, or an attribute not be held, that is no error. What is right already is
-/// not set again.
+/// owner), then attributes (an ACL moves the permission bits), then permissions, then times. What is refused is no
+/// error but a loss: the content must not wait for it. What is right already is not set again.
 pub(super) fn apply(
     object: Object<'_>,
     now: Option<Stat>,
@@ -35,29 +34,46 @@ pub(super) fn apply(
         Some(now) => now,
         None => convert(&fstat(handle).during("look at")?),
     };
-    let owner = set_owner(handle, &now, desired)?;
+    let mut losses = Vec::new();
+    let owner = set_owner(handle, &now, desired, &mut losses)?;
     let owner_lost = owner == Owner::Lost;
-    let attributes_lost = if owner_lost && attributes.scope().capabilities {
+    let unheld = if owner_lost && attributes.scope().capabilities {
         bring_about(object, &attributes.clone().without_capabilities())?
     } else {
         bring_about(object, attributes)?
     };
+    let attributes_lost = !unheld.is_empty();
+    losses.extend(unheld);
     if let Some(mode) = desired.mode {
         let mode = if owner_lost { mode & !SET_ID } else { mode };
         // Nothing before this has moved the bits.
         let untouched = owner != Owner::Changed && attributes.scope().is_empty();
         if !(untouched && mode == now.fingerprint.mode) {
-            set_mode(handle, if attributes_lost { without_mask(object, attributes, mode)? } else { mode })?;
+            let mode = if attributes_lost { without_mask(object, attributes, mode)? } else { mode };
+            note_refusal(set_mode(handle, mode), Lost::Permissions, &mut losses)?;
         }
     }
     if let Some(mtime) = desired.mtime {
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
-        };
-        utimensat(handle, "", &times, AtFlags::EMPTY_PATH).during("set the time of")?;
+        let mut last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        if desired.with_access_time {
+            last_access = times(&fstat(handle).during("look at")?).0;
+        }
+        let last_modification = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() };
+        let set = utimensat(handle, "", &Timestamps { last_access, last_modification }, AtFlags::EMPTY_PATH);
+        note_refusal(set.during("set the time of"), Lost::Times, &mut losses)?;
     }
-    Ok(Applied { owner_lost, attributes_lost })
+    Ok(Applied { losses })
+}
+
+/// Makes a loss of what the file system, or this user's rights, do not allow.
+fn note_refusal(result: Result<(), Fault>, lost: Lost, losses: &mut Vec<Loss>) -> Result<(), Fault> {
+    match result {
+        Err(fault) if fault.is_refusal() => {
+            losses.push(Loss::new(lost, &fault.error));
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// With an ACL the group's bits of a mode are the mask of all that it names. Where the ACL could not be
@@ -84,18 +100,22 @@ enum Owner {
 }
 
 /// Sets owner and group where they are others.
-fn set_owner(handle: BorrowedFd<'_>, now: &Stat, desired: &Desired) -> Result<Owner, Fault> {
+fn set_owner(
+    handle: BorrowedFd<'_>,
+    now: &Stat,
+    desired: &Desired,
+    losses: &mut Vec<Loss>,
+) -> Result<Owner, Fault> {
     // Even a chown to the same owner takes capabilities away.
     let (uid, gid) = (desired.uid.filter(|uid| *uid != now.uid), desired.gid.filter(|gid| *gid != now.gid));
     if uid.is_none() && gid.is_none() {
         return Ok(Owner::Right);
     }
-    match chownat(handle, "", uid.map(Uid::from_raw), gid.map(Gid::from_raw), AtFlags::EMPTY_PATH) {
-        Ok(()) => Ok(Owner::Changed),
-        // No right, or an id that this user namespace does not map.
-        Err(Errno::PERM | Errno::INVAL) => Ok(Owner::Lost),
-        Err(error) => Err(error).during("set the owner of"),
-    }
+    let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+    let set = chownat(handle, "", uid, gid, AtFlags::EMPTY_PATH).during("set the owner of");
+    let before = losses.len();
+    note_refusal(set, Lost::Owner, losses)?;
+    Ok(if losses.len() == before { Owner::Changed } else { Owner::Lost })
 }
 
 /// Sets permission bits through a handle of any kind.

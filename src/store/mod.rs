@@ -12,6 +12,7 @@ pub mod local;
 mod memory;
 mod metadata;
 mod names;
+mod opened;
 mod probe;
 mod relocate;
 mod runs;
@@ -24,7 +25,7 @@ mod terms;
 mod trust;
 pub mod walk;
 
-use crate::model::{Attributes, EntryPath, Scope, Seen, Stat};
+use crate::model::{Attributes, EntryPath, Loss, Scope, Seen, Stat};
 use crate::plan::desired::Desired;
 use rustix::io::Errno;
 use std::fs::File;
@@ -78,6 +79,14 @@ impl Fault {
             Errno::SHUTDOWN,
         ];
         self.error.raw_os_error().is_some_and(|code| LOST.contains(&Errno::from_raw_os_error(code)))
+    }
+
+    /// Returns true if the file system, or this user's rights, do not allow what was asked: no right, an id that this
+    /// user namespace does not map, nothing that the file system knows.
+    pub fn is_refusal(&self) -> bool {
+        const REFUSALS: [Errno; 5] = [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOTSUP, Errno::NOSYS];
+        let code = self.error.raw_os_error();
+        code.is_some_and(|code| REFUSALS.contains(&Errno::from_raw_os_error(code)))
     }
 
     /// Whether no further name can be had here for an inode: too many, another file system, or one
@@ -148,14 +157,12 @@ pub enum Staging<'a> {
     Special(&'a Stat),
 }
 
-/// A metadata change that went through, and what of it could not be held.
-#[derive(Clone, Copy, Debug, Default)]
+/// A metadata change that went through, and what of it was refused. Where the owner is lost, set-id bits and
+/// capabilities were left out for that reason.
+#[derive(Clone, Debug, Default)]
 pub struct Applied {
-    /// The owner or group could not be given away; set-id bits and capabilities were left out for that
-    /// reason.
-    pub owner_lost: bool,
-    /// The file system (or this user) cannot hold some of the attributes.
-    pub attributes_lost: bool,
+    /// What was refused, and why.
+    pub losses: Vec<Loss>,
 }
 
 /// A place that holds a tree.

@@ -1,7 +1,7 @@
 //! Does a part of a walk: opens and lists folders, looks at names, and says what is left to be done.
 
 use super::cache_tag::has_cachedir_tag;
-use super::handle::{Mounts, is_mount_refusal, open_beneath};
+use super::handle::{Mounts, is_away, is_mount_refusal, open_beneath};
 use super::list::{Lister, Listing};
 use super::names::{Names, Told};
 use super::sequence::{Piece, Work};
@@ -11,7 +11,6 @@ use super::terms::Terms;
 use crate::model::{Entry, EntryPath, Kind, Seen, Stat};
 use crate::plan::TRASH;
 use rustix::fs::{OFlags, fstat};
-use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -188,7 +187,11 @@ impl<'a> Scanner<'a> {
             return;
         }
         let mut within = None;
-        let seen = match self.open(&path, parent, &mut within) {
+        let mut opened = self.open(&path, parent, &mut within);
+        if opened.as_ref().is_err_and(|error| self.terms.opens_up(&path, error)) {
+            opened = self.open(&path, parent, &mut within);
+        }
+        let seen = match opened {
             Ok(seen) => seen,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Seen::Vanished
@@ -211,6 +214,7 @@ impl<'a> Scanner<'a> {
         let handle = open_beneath(self.terms.root, path.trimmed(), flags, self.terms.mounts)?;
         let here = parent.map_or(0, |parent| parent.device);
         let (stat, mounted) = look_at_open(handle.as_fd(), here)?;
+        let stat = self.terms.figures_to_tell(path, stat);
         let listing = match self.lister.list(&handle, &stat) {
             Ok(listing) => listing,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Seen::Vanished),
@@ -388,10 +392,4 @@ impl<'a> Scanner<'a> {
         }
         Entry { path, seen }
     }
-}
-
-/// Whether what was there is not there any more, or a link has taken its place.
-fn is_away(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }

@@ -2,6 +2,7 @@
 
 use super::handle::Mounts;
 use super::memory::MountMemory;
+use super::opened::Opener;
 use super::task::NamesAlive;
 #[cfg(test)]
 use super::task::Task;
@@ -27,6 +28,8 @@ pub(super) struct Terms<'a> {
     /// While this is set, what the listing says are files is not looked at. `None`: everything is.
     pub(super) leaves_files: Option<&'a AtomicBool>,
     pub(super) alive: NamesAlive,
+    /// Opens folders that their owner may not list; `None`: they stay as they are.
+    pub(super) opener: Option<&'a Opener>,
     /// What a test has happen before each step.
     #[cfg(test)]
     pub(super) before_step: Option<&'a (dyn Fn(&Task) + Sync)>,
@@ -49,5 +52,30 @@ impl Terms<'_> {
     /// What is said of an entry that is left out: the replica's folders that it lies in are to stay.
     pub(super) fn left_out(&self, path: EntryPath) -> Option<Entry> {
         (!self.is_source && !is_trash(&path)).then_some(Entry { path, seen: Seen::Excluded })
+    }
+}
+
+#[cfg(test)]
+impl<'a> Terms<'a> {
+    /// Those of a whole source.
+    pub(super) fn of_a_source(
+        root: BorrowedFd<'a>,
+        memory: &'a MountMemory,
+        cancel: &'a Cancel,
+        leaves_files: &'a AtomicBool,
+    ) -> Self {
+        Self {
+            root,
+            mounts: Mounts::Cross,
+            memory,
+            cancel,
+            filter: None,
+            is_source: true,
+            leaves_files: Some(leaves_files),
+            alive: NamesAlive::default(),
+            opener: None,
+            before_step: None,
+            untold: false,
+        }
     }
 }

@@ -5,9 +5,8 @@
 use super::*;
 use crate::cancel::Cancel;
 use crate::model::{EntryPath, Kind, Seen};
-use crate::store::handle::Mounts;
 use crate::store::memory::MountMemory;
-use crate::store::task::{NamesAlive, Task};
+use crate::store::task::Task;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -35,13 +34,9 @@ fn walk_of<T>(
     body: impl FnOnce(&mut Walk<'_, '_>) -> T,
 ) -> T {
     let root = File::open(root).unwrap();
-    let (memory, alive) = (MountMemory::default(), NamesAlive::default());
-    let (root, mounts) = (root.as_fd(), Mounts::Cross);
+    let memory = MountMemory::default();
     let leaves = AtomicBool::new(leaves_files);
-    let (filter, is_source, leaves_files) = (None, true, Some(&leaves));
-    let memory = &memory;
-    let terms =
-        Terms { root, mounts, memory, cancel, filter, is_source, leaves_files, alive, before_step, untold };
+    let terms = Terms { before_step, untold, ..Terms::of_a_source(root.as_fd(), &memory, cancel, &leaves) };
     walk(&terms, threads, body)
 }
 

@@ -11,8 +11,8 @@ use crate::hash::digest_many;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{
-    Attributes, Change, Digest, Done, Mark, Operation, Partial, Problem, Record, StagedObject, Timestamp,
-    Verb,
+    Attributes, Change, Digest, Done, Loss, Mark, Operation, Partial, Problem, Record, StagedObject,
+    Timestamp, Verb,
 };
 use crate::plan::consistency::Consistency;
 use crate::plan::desired::Desired;
@@ -90,7 +90,7 @@ fn with_arena<S: Store, R: Store>(
     let digests = digests(&prepared, arena);
     let mut outcomes = Vec::with_capacity(batch.len());
     for ((operation, prepared), digest) in batch.iter().zip(prepared.drain(..)).zip(digests) {
-        let mut aside = None;
+        let (mut aside, mut losses) = (None, Vec::new());
         let mut found = digest;
         let linked = prepared.as_ref().is_ok_and(Prepared::is_link);
         let verb = verb_of(operation.verb, linked, operation);
@@ -109,10 +109,11 @@ fn with_arena<S: Store, R: Store>(
                 prepared.discard();
                 refusal.as_ref().map_or(End::Skipped, |fault| site.failure(operation, fault))
             }
-            (Ok(prepared), Ok(())) => {
+            (Ok(mut prepared), Ok(())) => {
                 found = found.or(still_known(operation, &prepared).map(|(digest, _)| digest));
-                match publish(site, operation, &prepared, digest) {
-                    Ok(change) => {
+                match publish(site, operation, &mut prepared, digest) {
+                    Ok((change, lost)) => {
+                        losses = lost;
                         aside = prepared.temporary.filter(|_| operation.displaces);
                         End::Made(Some(change))
                     }
@@ -139,6 +140,7 @@ fn with_arena<S: Store, R: Store>(
             bytes,
             digest: found,
             took: std::time::Duration::ZERO,
+            losses,
             silent: false,
         };
         outcomes.push(Outcome { done, aside });
@@ -188,8 +190,9 @@ fn keep_whole<S: Store, R: Store>(
     }
     // Nobody but its owner may write to it until it goes on, and nobody but us is that.
     let (uid, gid) = (Some(site.rights.uid), Some(site.rights.gid));
-    let closed = Desired { mode: Some(0o600), uid, gid, mtime: None };
-    let closed = folder.finish_file(file, &closed, &Attributes::default()).is_ok();
+    let closed = Desired { mode: Some(0o600), uid, gid, mtime: None, with_access_time: false };
+    let closed = folder.finish_file(file, &closed, &Attributes::default());
+    let closed = closed.is_ok_and(|applied| applied.losses.is_empty());
     let Some(made) = restat(file).ok().filter(|_| closed) else { return false };
     let partial = Partial {
         path: operation.path.clone(),
@@ -231,18 +234,20 @@ fn still_known<F: Folder>(operation: &Operation, prepared: &Prepared<F>) -> Opti
     operation.content.filter(|_| planned)
 }
 
-/// Gives a staged entry its name (or mends one in place) and returns what is true then.
+/// Gives a staged entry its name (or mends one in place) and returns what is true then, and what it is without.
 fn publish<S: Store, R: Store>(
     site: &Site<'_, S, R>,
     operation: &Operation,
-    prepared: &Prepared<R::Folder>,
+    prepared: &mut Prepared<R::Folder>,
     digest: Option<Digest>,
-) -> Result<Change, End> {
+) -> Result<(Change, Vec<Loss>), End> {
+    let mut applied = std::mem::take(&mut prepared.applied);
+    let prepared = &*prepared;
     let path = &operation.path;
     let failed = |fault: Fault| site.failure(operation, &fault);
     let (source, began) = (&prepared.source, prepared.began);
     let folder = &prepared.folder;
-    let mut incomplete = prepared.incomplete;
+    let mut desired = site.rights.desired_new(source, operation.replica.as_ref());
     let replica = if let Some(temporary) = &prepared.temporary {
         if let (Verb::Copy, Some((known, _)), Some(found)) =
             (operation.verb, still_known(operation, prepared), digest)
@@ -274,29 +279,28 @@ fn publish<S: Store, R: Store>(
         folder.stat(path.name()).map_err(failed)?.ok_or(End::Vanished)?
     } else {
         let planned = operation.replica.as_ref().ok_or(End::Vanished)?;
-        let desired = site.rights.desired(source);
-        let (replica, applied) =
+        desired = site.rights.desired(source);
+        let (replica, refused) =
             match folder.set_metadata(path.name(), planned, &desired, &prepared.attributes) {
                 Err(fault) if fault.is_absence() => return Err(End::Vanished),
                 result => result.map_err(failed)?,
             };
-        site.note_applied(path, applied);
-        incomplete = applied.attributes_lost;
+        applied = refused;
         replica
     };
     if let Content::Linked(first) = &prepared.content {
         let mut row = Record::new(path.clone(), source, &replica, None, first.racy);
         (row.digest, row.hashed) = (first.digest, first.hashed);
-        return Ok(Change::Put(row));
+        return Ok((Change::Put(row), Vec::new()));
     }
-    site.note_losses(source, &replica);
+    let losses = site.losses(source, &desired, &replica, applied);
     let content = digest.map(|digest| (digest, began)).or(still_known(operation, prepared));
-    // What could not be held is looked at, tried and said again on the next run.
+    // A name that is no link is tried again on the next run.
     let racy = prepared.consistency != Consistency::Exact
-        || incomplete
+        || prepared.link_lost
         || is_racy(source.fingerprint.ctime, began, site.tick_nanos, None);
     if prepared.consistency == Consistency::Mixed {
         site.mixed.add(path);
     }
-    Ok(Change::Put(Record::new(path.clone(), source, &replica, content, racy)))
+    Ok((Change::Put(Record::new(path.clone(), source, &replica, content, racy)), losses))
 }

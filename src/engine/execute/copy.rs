@@ -116,7 +116,6 @@ impl<S: Store, R: Store> Stager<'_, S, R> {
             self.site.owner_lost.store(true, Ordering::Relaxed);
         }
         let applied = theirs.finish_file(file, &desired, &reading.attributes).map_err(failed)?;
-        self.site.note_applied(&operation.path, applied);
         if self.site.durability == Durability::File {
             file.sync_all().during("make durable (fsync)").map_err(failed)?;
         }

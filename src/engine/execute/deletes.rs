@@ -126,6 +126,7 @@ fn remove_all<S: Store, R: Store>(
             bytes: 0,
             digest: None,
             took: started.elapsed(),
+            losses: Vec::new(),
             silent,
         });
     }

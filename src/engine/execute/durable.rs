@@ -68,6 +68,7 @@ impl<'r, R: Store> Durable<'r, R> {
             bytes: 0,
             digest: None,
             took: Duration::ZERO,
+            losses: Vec::new(),
             silent: false,
         }));
     }

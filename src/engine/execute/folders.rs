@@ -8,11 +8,11 @@ use crate::engine::report::Tally;
 use crate::error::Error;
 use crate::model::operation::End;
 use crate::model::record::is_racy;
-use crate::model::{Attributes, Change, Done, EntryPath, Kind, Problem, Record, Stat, Verb};
+use crate::model::{Attributes, Change, Done, EntryPath, Kind, Loss, Problem, Record, Stat, Verb};
 use crate::monitor::Monitor;
 use crate::plan::desired::Desired;
 use crate::plan::{FolderTask, Plan};
-use crate::store::{During, Fault, Folder, Staging, Store, Target, TemporaryName};
+use crate::store::{Applied, During, Fault, Folder, Staging, Store, Target, TemporaryName};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -170,8 +170,12 @@ pub(super) fn finish_some<S: Store, R: Store>(site: &Site<'_, S, R>, tasks: &[Ar
             break;
         }
         let started = Instant::now();
+        let mut losses = Vec::new();
         let end = match finish_one(site, task) {
-            Ok(record) => End::Made(Some(Change::Put(record))),
+            Ok((record, lost)) => {
+                losses = lost;
+                End::Made(Some(Change::Put(record)))
+            }
             // Said once, for all that lack of room stops.
             Err(End::Full(_)) if site.full.swap(true, Ordering::Relaxed) => End::Skipped,
             Err(End::Full(problem)) => End::Failed(problem),
@@ -182,12 +186,15 @@ pub(super) fn finish_some<S: Store, R: Store>(site: &Site<'_, S, R>, tasks: &[Ar
         let (path, took) = (task.path.clone(), started.elapsed());
         let silent = task.verb.is_none() && matches!(end, End::Made(_));
         let took = if silent { Duration::ZERO } else { took };
-        dones.push(Done { path, verb, from: None, end, bytes: 0, digest: None, took, silent });
+        dones.push(Done { path, verb, from: None, end, bytes: 0, digest: None, took, losses, silent });
     }
     dones
 }
 
-fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> Result<Record, End> {
+fn finish_one<S: Store, R: Store>(
+    site: &Site<'_, S, R>,
+    task: &FolderTask,
+) -> Result<(Record, Vec<Loss>), End> {
     let at_replica = |fault: Fault| {
         let problem = Problem::replica(&task.path, fault.action, &fault.error);
         if fault.is_lack_of_room() { End::Full(problem) } else { End::Failed(problem) }
@@ -196,21 +203,21 @@ fn finish_one<S: Store, R: Store>(site: &Site<'_, S, R>, task: &FolderTask) -> R
     site.check_ground(&task.path, &folder).map_err(at_replica)?;
     let mut now = folder.own_stat().map_err(at_replica)?;
     let mut desired = site.rights.desired_new(&task.source, task.replica.as_ref());
-    if let (false, Some(before)) = (site.rights.preserve.permissions, &task.replica) {
+    if let (false, true, Some(before)) =
+        (site.rights.preserve.permissions, site.rights.held.permissions, &task.replica)
+    {
         // What it was opened up to for the time of the run goes back.
         desired.mode = Some(before.fingerprint.mode);
     }
     let attributes = attributes_for(site, task)?;
-    let mut lost = false;
+    let mut applied = Applied::default();
     if !desired.met(&now) || !attributes.scope().is_empty() {
-        let applied = folder.set_own(&desired, &attributes).map_err(at_replica)?;
-        site.note_applied(&task.path, applied);
-        lost = applied.attributes_lost;
+        applied = folder.set_own(&desired, &attributes).map_err(at_replica)?;
         now = folder.own_stat().map_err(at_replica)?;
     }
-    site.note_losses(&task.source, &now);
-    let racy = lost || is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
-    Ok(Record::new(task.path.clone(), &task.source, &now, None, racy))
+    let losses = site.losses(&task.source, &desired, &now, applied);
+    let racy = is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
+    Ok((Record::new(task.path.clone(), &task.source, &now, None, racy), losses))
 }
 
 /// The attributes that the folder is to have; none are looked at where only its times are put back

@@ -268,8 +268,8 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         match finished {
             Ok(Ok((reading, applied))) => {
                 let prepared = Prepared::staged(way.theirs, way.temporary, reading);
-                let (incomplete, written) = (applied.attributes_lost, caches.map(|_| target));
-                Ok(Ok(Prepared { incomplete, written, ..prepared }))
+                let written = caches.map(|_| target);
+                Ok(Ok(Prepared { applied, written, ..prepared }))
             }
             stopped => {
                 if !kept {

@@ -44,7 +44,7 @@ pub use grounds::Grounds;
 use moves::Moved;
 use names::{FirstNames, Names};
 pub use partials::Partials;
-pub use site::{Loss, Site};
+pub use site::{Site, Unlinked};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
@@ -207,14 +207,20 @@ fn bring_over<'p, S: Store, R: Store>(
 
 /// Has recorded what is now true, together with what follows soon, and tells who watches.
 pub fn settle(
-    dones: Vec<Done>,
+    mut dones: Vec<Done>,
     (manifest, partials): (&Manifest, &Partials),
     tally: &mut Tally,
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
+    for done in &mut dones {
+        // Metadata that was refused is no operation that was done.
+        done.silent |= done.verb == Verb::Metadata && !done.losses.is_empty();
+    }
     tally.count(&dones, monitor);
     partials.write(manifest)?;
-    manifest.jot(&dones, clock::now());
+    let now = clock::now();
+    manifest.jot(&dones, now);
+    manifest.note_losses(&dones, now)?;
     let changes: Vec<Change> = dones
         .into_iter()
         .filter_map(|done| match done.end {

@@ -8,7 +8,7 @@ use crate::config::file::Durability;
 use crate::engine::content::NearFolder;
 use crate::error::Error;
 use crate::model::operation::End;
-use crate::model::{Attributes, Change, Digest, Done, EntryPath, Operation, Problem, Record, Verb};
+use crate::model::{Attributes, Change, Digest, Done, EntryPath, Loss, Operation, Problem, Record, Verb};
 use crate::plan::desired::Desired;
 use crate::plan::{Moving, Plan};
 use crate::store::{During, Fault, Folder, Store, TemporaryName};
@@ -139,6 +139,7 @@ fn told(moving: &Moving, end: End, digest: Option<Digest>, took: Duration) -> Do
         bytes: 0,
         digest,
         took,
+        losses: Vec::new(),
         silent: false,
     }
 }
@@ -187,9 +188,10 @@ impl<'s, S: Store, R: Store> Mover<'s, S, R> {
         let result = self.mend(moving);
         let took = started.elapsed();
         match result {
-            Ok(row) => {
+            Ok((row, losses)) => {
                 let digest = row.digest;
                 let made = told(moving, End::Made(Some(Change::Put(row))), digest, took);
+                let made = Done { losses, ..made };
                 let gone = moving.old.as_ref().map(|_| Done {
                     path: moving.from.clone(),
                     silent: true,
@@ -241,24 +243,22 @@ impl<'s, S: Store, R: Store> Mover<'s, S, R> {
     }
 
     /// Puts the metadata right of what has its new name, and says what is so then.
-    fn mend(&mut self, moving: &Moving) -> Result<Record, Fault> {
+    fn mend(&mut self, moving: &Moving) -> Result<(Record, Vec<Loss>), Fault> {
         let folder = self.coming.of(&moving.to)?;
         let name = moving.to.name();
         let gone = || io::Error::other("somebody changed it since it was renamed");
         let now = folder.stat(name)?.filter(|now| now.is_same_object(&moving.replica));
         let mut replica = now.ok_or_else(gone).during("mend")?;
-        let mut lost = false;
+        let desired = self.site.rights.desired(&moving.source);
+        let mut losses = Vec::new();
         if moving.mend {
-            let desired = self.site.rights.desired(&moving.source);
             let attributes = self.attributes(moving)?;
             let (mended, applied) = folder.set_metadata(name, &replica, &desired, &attributes)?;
-            self.site.note_applied(&moving.to, applied);
-            lost = applied.attributes_lost;
+            losses = self.site.losses(&moving.source, &desired, &mended, applied);
             replica = mended;
         }
-        self.site.note_losses(&moving.source, &replica);
-        let racy = moving.racy || lost;
-        Ok(Record::new(moving.to.clone(), &moving.source, &replica, moving.content, racy))
+        let row = Record::new(moving.to.clone(), &moving.source, &replica, moving.content, moving.racy);
+        Ok((row, losses))
     }
 
     fn attributes(&self, moving: &Moving) -> Result<Attributes, Fault> {

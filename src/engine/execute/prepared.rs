@@ -4,7 +4,7 @@ use super::stage::Reading;
 use crate::engine::holes::Passed;
 use crate::model::{Attributes, Record, Stat, Timestamp};
 use crate::plan::consistency::Consistency;
-use crate::store::{Folder, TemporaryName};
+use crate::store::{Applied, Folder, TemporaryName};
 use std::fs::File;
 use std::ops::Range;
 use std::rc::Rc;
@@ -22,8 +22,10 @@ pub(super) struct Prepared<F: Folder> {
     pub(super) began: Timestamp,
     /// How what was read relates to what the source held.
     pub(super) consistency: Consistency,
-    /// The staged entry could not hold all attributes, or be a name of the inode that it should be.
-    pub(super) incomplete: bool,
+    /// What of the staged entry's metadata was refused.
+    pub(super) applied: Applied,
+    /// The staged entry could not be a name of the inode that it should be.
+    pub(super) link_lost: bool,
     /// A large file that was written: the page cache need not keep it once it is on the disk.
     pub(super) written: Option<File>,
 }
@@ -52,7 +54,8 @@ impl<F: Folder> Prepared<F> {
             attributes,
             began,
             consistency,
-            incomplete: false,
+            applied: Applied::default(),
+            link_lost: false,
             written: None,
         }
     }

@@ -10,10 +10,10 @@ use crate::engine::replicate::Means;
 use crate::engine::report::Tally;
 use crate::engine::trash::{Kept, Trash};
 use crate::model::operation::End;
-use crate::model::{EntryPath, Kind, Operation, Problem, Stat, Timestamp};
+use crate::model::{EntryPath, Kind, Loss, Lost, Operation, Problem, Stat, Timestamp};
 use crate::monitor::Monitor;
 use crate::plan::consistency::PublishMixed;
-use crate::plan::desired::Rights;
+use crate::plan::desired::{Desired, Rights};
 use crate::roots::Anchors;
 use crate::store::{Applied, Fault, Store};
 use crate::transfer::clone::Clones;
@@ -45,14 +45,10 @@ pub struct Site<'e, S: Store, R: Store> {
     pub durability: Durability,
     /// A request to stop.
     pub cancel: &'e Cancel,
-    /// Set where an owner could not be kept.
+    /// Set where this user may not keep an owner.
     pub owner_lost: AtomicBool,
-    /// Where attributes could not be held.
-    pub attributes_lost: Loss,
     /// Where names of one inode could not be that in the replica.
-    pub links_lost: Loss,
-    /// Set where the replica's file system could not hold a time as it is.
-    pub time_lost: AtomicBool,
+    pub links_lost: Unlinked,
     /// Set where the replica has no room: copies are not tried any more.
     pub full: AtomicBool,
     /// Between which file systems files cannot be cloned.
@@ -71,11 +67,11 @@ pub struct Site<'e, S: Store, R: Store> {
     pub partials: &'e Partials,
 }
 
-/// Entries that lost something, for one message a run.
+/// Names that could not be links, for one message a run.
 #[derive(Debug, Default)]
-pub struct Loss(Mutex<Option<(EntryPath, u64)>>);
+pub struct Unlinked(Mutex<Option<(EntryPath, u64)>>);
 
-impl Loss {
+impl Unlinked {
     /// One more entry.
     pub fn note(&self, path: &EntryPath) {
         let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,38 +124,48 @@ impl<S: Store, R: Store> Site<'_, S, R> {
         !self.full.load(Ordering::Relaxed) && operation.bytes() < self.no_room_from.load(Ordering::Relaxed)
     }
 
-    /// Remembers, for one warning a run each, that the replica could not hold a time, or that set-id
-    /// bits were left out.
-    pub(in crate::engine) fn note_losses(&self, source: &Stat, replica: &Stat) {
+    /// What an entry is without that was to become as `desired`, of which `applied` was refused, and that is as
+    /// `replica` now. What this user may not keep of owners is no loss, but remembered for one warning a run.
+    pub(in crate::engine) fn losses(
+        &self,
+        source: &Stat,
+        desired: &Desired,
+        replica: &Stat,
+        applied: Applied,
+    ) -> Vec<Loss> {
         let kept = self.rights.preserve;
+        let mut losses = applied.losses;
         let set_id = (source.fingerprint.mode ^ replica.fingerprint.mode) & SET_ID;
-        if kept.owner && kept.permissions && source.kind() != Kind::Symlink && set_id != 0 {
+        let owner_lost = losses.iter().any(|loss| loss.lost == Lost::Owner);
+        let names_set_id = kept.owner && kept.permissions && source.kind() != Kind::Symlink;
+        let refused = losses.iter().any(|loss| loss.lost == Lost::Permissions);
+        if (names_set_id && set_id != 0 && !refused) || (owner_lost && self.rights.uid != 0) {
             self.owner_lost.store(true, Ordering::Relaxed);
         }
-        if kept.times && self.rights.held.times.cut(source.fingerprint.mtime) != replica.fingerprint.mtime {
-            self.time_lost.store(true, Ordering::Relaxed);
+        losses.retain(|loss| match loss.lost {
+            Lost::Permissions => kept.permissions,
+            Lost::Owner => kept.owner && self.rights.uid == 0,
+            Lost::Times => kept.times,
+            Lost::Attributes | Lost::Acls => true,
+        });
+        // What was set and is not there was ignored. An owner or an ACL that is lost moves permissions as well.
+        let (wanted, found) = (desired.mode.unwrap_or(replica.fingerprint.mode), replica.fingerprint.mode);
+        if kept.permissions && !owner_lost && losses.is_empty() && wanted != found {
+            let cause = format!("the file system makes {found:04o} of {wanted:04o}");
+            losses.push(Loss::new(Lost::Permissions, &cause));
         }
-    }
-
-    /// Remembers, for one message a run each, that an owner or attributes could not be kept.
-    pub(in crate::engine) fn note_applied(&self, path: &EntryPath, applied: Applied) {
-        if applied.owner_lost {
-            self.owner_lost.store(true, Ordering::Relaxed);
+        let time_refused = losses.iter().any(|loss| loss.lost == Lost::Times);
+        if kept.times
+            && !time_refused
+            && desired.mtime.is_some_and(|mtime| mtime != replica.fingerprint.mtime)
+        {
+            losses.push(Loss::new(Lost::Times, &"the file system does not keep it"));
         }
-        if applied.attributes_lost {
-            self.attributes_lost.note(path);
-        }
+        losses
     }
 
     /// Says what the replica could not hold, once for all entries that it concerns.
     pub(super) fn tell_losses(&self, tally: &mut Tally, monitor: &dyn Monitor) {
-        if let Some((first, count)) = self.attributes_lost.take() {
-            let cause = format!(
-                "the replica's file system does not hold all extended attributes or ACLs; {count} entries are without \
-                 some of theirs. Put the replica elsewhere, or set preserve.xattrs = false"
-            );
-            tally.problem(Problem::replica(&first, "set the attributes of", cause), monitor);
-        }
         if let Some((first, count)) = self.links_lost.take() {
             let cause = format!(
                 "the replica's file system does not take all hard links; {count} entries are files of their own there. \
@@ -170,11 +176,6 @@ impl<S: Store, R: Store> Site<'_, S, R> {
         if self.owner_lost.load(Ordering::Relaxed) {
             monitor.warning(
                 "some owners, groups or set-id bits were not kept: this user may not give files away, or the source is mounted nosuid",
-            );
-        }
-        if self.time_lost.load(Ordering::Relaxed) {
-            monitor.warning(
-                "the replica's file system cannot hold some times as they are in the source; they were cut to what it holds",
             );
         }
     }

@@ -91,7 +91,8 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
                 attributes,
                 began,
                 consistency: Consistency::Exact,
-                incomplete: false,
+                applied: Applied::default(),
+                link_lost: false,
                 written: None,
             });
         }
@@ -111,8 +112,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         };
         match staged {
             Ok((reading, applied)) => {
-                let incomplete = applied.attributes_lost || link_lost;
-                Ok(Prepared { incomplete, ..Prepared::staged(way.theirs, way.temporary, reading) })
+                Ok(Prepared { applied, link_lost, ..Prepared::staged(way.theirs, way.temporary, reading) })
             }
             Err(end) => {
                 // A leftover is litter that the next run removes.
@@ -243,7 +243,6 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let desired = self.desired(operation, &source);
         let (_, applied) =
             theirs.set_metadata(temporary.as_bytes(), &made, &desired, &attributes).map_err(failed)?;
-        self.site.note_applied(&operation.path, applied);
         Ok((
             Reading { content, source, attributes, began, consistency: Consistency::Exact, cloned: false },
             applied,
