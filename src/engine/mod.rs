@@ -18,6 +18,7 @@ pub mod status;
 pub mod trash;
 
 mod abreast;
+mod absent;
 mod arena;
 mod books;
 mod capabilities;

@@ -2,6 +2,7 @@
 
 mod rounds;
 
+use super::absent::Search;
 use super::books::Books;
 use super::capabilities;
 use super::damage;
@@ -118,7 +119,10 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         ages: RefCell::default(),
         in_rounds: Cell::default(),
     };
-    let outcome = pass.plan(&mut report).and_then(|(plan, site)| {
+    let outcome = pass.plan(&mut report).and_then(|(mut plan, site)| {
+        let (source, filter) = (&trees.source, &*job.settings.filter);
+        Search { source, manifest: &manifest, rules: &rules, filter, cancel, monitor }
+            .keep_what_moved(&mut plan)?;
         let limit = job.settings.max_delete;
         let approved = approve(plan, &report.census, limit, before.as_ref(), job.unsteady(), successor);
         held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());

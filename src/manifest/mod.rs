@@ -16,6 +16,7 @@
 //! another pair of roots is refused and left as it is, as is any other file ([`recognize`]); a damaged one is set aside
 //! and rebuilt by adoption.
 
+mod awaited;
 mod capabilities;
 mod claim;
 mod confirm;

@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../../migrations/0010_capabilities.sql"),
     include_str!("../../migrations/0011_partials.sql"),
     include_str!("../../migrations/0012_losses.sql"),
+    include_str!("../../migrations/0013_awaited.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.

@@ -215,7 +215,7 @@ pub fn approve_without_deletes(mut plan: Plan) -> (Approved, HashSet<Object>) {
 }
 
 /// Takes out of a plan what needs a name that one of these deletes would have freed; returns the entries.
-fn keep_back(plan: &mut Plan, held: &[Operation]) -> Vec<Operation> {
+pub(super) fn keep_back(plan: &mut Plan, held: &[Operation]) -> Vec<Operation> {
     // What takes a name that a held delete would have freed has to wait, and all below it.
     let is_held = |path: &EntryPath| held.binary_search_by(|held| held.path.cmp(&path.other_kind())).is_ok();
     let waiting: Vec<EntryPath> =
@@ -231,7 +231,8 @@ fn keep_back(plan: &mut Plan, held: &[Operation]) -> Vec<Operation> {
     back
 }
 
-fn in_order(some: Vec<Operation>, others: Vec<Operation>) -> Vec<Operation> {
+/// Two lists of operations as one, in path order.
+pub(super) fn in_order(some: Vec<Operation>, others: Vec<Operation>) -> Vec<Operation> {
     if some.is_empty() {
         return others;
     }

@@ -1,5 +1,6 @@
 //! Floor 1: decisions. Iterators and values in, values out; no I/O, no threads, no clock.
 
+pub mod absence;
 pub mod ages;
 pub mod census;
 pub mod consistency;
@@ -63,6 +64,8 @@ pub struct Plan {
     pub moved: u64,
     /// What could not be looked at.
     pub problems: Vec<Problem>,
+    /// A folder of the source has changed since the run began: entries may have moved from where they would have been met.
+    pub source_moved: bool,
 }
 
 /// What is to become of one folder of the replica.

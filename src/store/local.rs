@@ -188,7 +188,7 @@ impl LocalStore {
 
     /// Where the walk of a source did not go on, nobody else does either; but the mount point itself is
     /// looked at.
-    fn beneath(&self) -> Mounts {
+    pub(super) fn beneath(&self) -> Mounts {
         if self.is_source { Mounts::Cross } else { self.mounts }
     }
 

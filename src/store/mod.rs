@@ -5,6 +5,7 @@ mod ahead;
 mod attributes;
 mod cache_tag;
 mod capabilities;
+mod children;
 mod folder;
 mod handle;
 mod list;

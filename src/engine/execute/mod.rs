@@ -26,6 +26,7 @@ mod progress;
 mod site;
 mod stage;
 mod staged_file;
+mod uncopied;
 pub mod way;
 
 use super::report::Tally;
@@ -47,6 +48,7 @@ pub use partials::Partials;
 pub use site::{Site, Unlinked};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use uncopied::Uncopied;
 
 /// What came of an operation, and what it put aside.
 struct Outcome {
@@ -85,8 +87,10 @@ pub fn execute<S: Store, R: Store>(
     let none = FirstNames::new();
     let owed: HashSet<&EntryPath> = instead.copies().map(|copy| &copy.path).collect();
     let mut paid = HashSet::new();
+    let mut uncopied = Uncopied::default();
     let mut left = bring_over(site, &ready, &none, workers, &mut |outcomes| {
         names.note(&outcomes);
+        uncopied.note(&outcomes);
         let made = outcomes.iter().map(|outcome| &outcome.done);
         let made = made.filter(|done| owed.contains(&done.path) && matches!(done.end, End::Made(_)));
         paid.extend(made.map(|done| done.path.clone()));
@@ -104,7 +108,8 @@ pub fn execute<S: Store, R: Store>(
     }
     // What is missing in the source must not be what was unmounted meanwhile.
     site.anchors.recheck()?;
-    let deletes = instead.deletes(plan, &paid);
+    let mut deletes = instead.deletes(plan, &paid);
+    uncopied.spare(&mut deletes, &ready);
     site.partials.drop_unwanted(plan);
     let entries = (plan.litter.len() + deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries, bytes: 0 }));

@@ -2,6 +2,8 @@
 
 use super::Planner;
 use crate::model::Seen;
+use crate::model::record::is_racy;
+use crate::plan::decide::Rules;
 use crate::plan::join::Joined;
 
 impl Planner<'_> {
@@ -17,6 +19,10 @@ impl Planner<'_> {
             joined.source = None;
         }
         self.census.count(joined, &self.rules.nodev);
+        if let (true, Some(Seen::Present(source))) = (joined.path.is_folder(), &joined.source) {
+            let Rules { began, tick_nanos, .. } = *self.rules;
+            self.plan.source_moved |= is_racy(source.fingerprint.ctime, began, tick_nanos, None);
+        }
         if let Some(Seen::Foreign(_) | Seen::Excluded) = &joined.replica {
             self.occupied.by(&joined.path);
         }
