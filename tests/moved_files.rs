@@ -173,6 +173,28 @@ fn a_move_and_a_copy_that_the_replica_refuses_leave_the_old_name_as_it_is() {
 }
 
 #[test]
+fn a_move_that_finds_no_room_and_whose_copy_finds_it_later_leaves_no_old_name() {
+    if !common::inject::possible() {
+        return;
+    }
+    // What is deleted gives room; the folder of the old name is to go as well.
+    let mirror = planted(&[("old/deep/one", "content"), ("two", "another"), ("gone", "gone")]);
+    rename(&mirror, "old/deep/one", "uno");
+    remove(mirror.in_source("old"));
+    remove(mirror.in_source("gone"));
+    settle();
+    let fault = common::inject::Fault::Once("ENOSPC");
+    // One worker, whose first rename is that of the copy; the second finds room.
+    let more = ["--max-delete", "off", "--max-workers", "1"];
+    let run = common::inject::run(&mirror, &more, "renameat2", 1, fault);
+    run.wait_for(std::time::Duration::from_secs(30)).0.expect(0);
+    mirror.assert_in_step();
+    settle();
+    mirror.run(&[]).expect(0);
+    mirror.assert_idle();
+}
+
+#[test]
 fn in_a_rotation_of_files_no_name_is_ever_missing_or_wrong() {
     if !common::inject::possible() {
         return;

@@ -5,12 +5,13 @@
 mod common;
 
 use common::program::{Output, Running, finish, start, wait_until};
-use common::tree::{chmod, remove, write};
+use common::tree::{chmod, remove, symlink, write};
 use common::{Mirror, settle};
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -106,7 +107,57 @@ fn what_is_accepted_is_brought_over_by_the_next_run() {
     assert_eq!(status(&mirror)["damage"], Value::Array(Vec::new()));
     call(&mirror, &["rebuild-index"], &[]).expect(0);
     let output = call(&mirror, &["accept", "small", "nothing"], &[]).expect(1);
-    assert!(output.stderr.contains("small is no file in the manifest"), "{}", output.stderr);
+    assert!(output.stderr.contains("the manifest has no file and no link small"), "{}", output.stderr);
+}
+
+/// A link whose row has another digest than that of its target, as if the target had rotted on one side or on both.
+fn with_damaged_link(rotten: &[&str]) -> Mirror {
+    let mirror = mirrored();
+    symlink("target", mirror.in_source("link"));
+    settle();
+    mirror.sync();
+    for side in rotten {
+        let (path, prefix) = match *side {
+            "source" => (mirror.in_source("link"), ""),
+            _ => (mirror.in_replica("link"), "replica_"),
+        };
+        let before = fs::symlink_metadata(&path).unwrap();
+        remove(&path);
+        symlink("tarGet", &path);
+        common::tree::set_mtime(&path, before.mtime(), before.mtime_nsec());
+        let now = fs::symlink_metadata(&path).unwrap();
+        let ctime = now.ctime() * 1_000_000_000 + now.ctime_nsec();
+        let told = format!("{prefix}ctime = {ctime}, {prefix}inode = {}", now.ino());
+        mirror.set_in_manifest(&told, "link");
+    }
+    call(&mirror, &["rebuild-index"], &[]).expect(6);
+    mirror
+}
+
+#[test]
+fn a_link_whose_target_is_damaged_is_settled_by_accept_and_by_a_change() {
+    for rotten in [&["source"][..], &["source", "replica"]] {
+        let mirror = with_damaged_link(rotten);
+        mirror.run(&[]);
+        let output = call(&mirror, &["accept", "link"], &[]).expect(0);
+        assert!(output.stdout.starts_with("link is accepted"), "{}", output.stdout);
+        mirror.sync();
+        assert_eq!(fs::read_link(mirror.in_replica("link")).unwrap().to_str(), Some("tarGet"), "{rotten:?}");
+        assert_eq!(status(&mirror)["damage"], Value::Array(Vec::new()), "{rotten:?}");
+        call(&mirror, &["rebuild-index"], &[]).expect(0);
+    }
+    // The right target put back by hand is brought over like any change.
+    let mirror = with_damaged_link(&["source"]);
+    mirror.run(&[]).expect(3).says("twinfold accept link");
+    remove(mirror.in_source("link"));
+    symlink("target", mirror.in_source("link"));
+    mirror.sync();
+    assert_eq!(status(&mirror)["damage"], Value::Array(Vec::new()));
+    // The replica's is put right from the source.
+    let mirror = with_damaged_link(&["replica"]);
+    call(&mirror, &["rebuild-index", "--heal"], &[]).expect(0);
+    mirror.sync();
+    assert_eq!(fs::read_link(mirror.in_replica("link")).unwrap().to_str(), Some("target"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub fn run(options: AcceptOptions) -> Result<ExitCode, Error> {
             let name = escaped(named.as_os_str().as_bytes());
             output::diagnose(
                 "error",
-                &format!("{name} is no file in the manifest; nothing is to be accepted of it"),
+                &format!("the manifest has no file and no link {name}: there is nothing to accept"),
             );
             code = ExitCode::Fatal;
             continue;

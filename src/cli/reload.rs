@@ -56,7 +56,7 @@ fn check(request: &Request) -> Result<PathBuf, Error> {
     let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::locate).collect::<Result<_, _>>()?;
     check_apart(request, &jobs)?;
     for job in &jobs {
-        crate::roots::check_outside(&job.paths, "manifest", &job.manifest)?;
+        job.check_outside("manifest", &job.manifest)?;
     }
     place_log(request, &jobs)
 }

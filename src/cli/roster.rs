@@ -8,7 +8,7 @@ use crate::engine::gates;
 use crate::engine::job::Job;
 use crate::error::{Error, ExitCode};
 use crate::lock::{LockError, RunLock};
-use crate::roots::{RootError, check_outside};
+use crate::roots::RootError;
 
 /// One of the jobs, and what keeps it from running now.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) fn call(request: &Request, writing: bool) -> Result<Vec<Member>, Erro
             Err(error @ Error::Root(RootError::Unavailable(_))) => {
                 // Where not even the paths can be told, nothing can be said of who overlaps whom.
                 let Ok(job) = Job::locate(settings.clone()) else { return Err(error) };
-                check_outside(&job.paths, "manifest", &job.manifest)?;
+                job.check_outside("manifest", &job.manifest)?;
                 Member { job, away: Some(error), held: None }
             }
             Err(error) => return Err(error),

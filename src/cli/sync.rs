@@ -146,10 +146,10 @@ pub fn place_log(request: &Request, jobs: &[Job]) -> Result<PathBuf, Error> {
     let log = logging::locate(&request.log)?;
     for (job, metrics) in jobs.iter().flat_map(|job| request.metrics_file.iter().map(move |path| (job, path)))
     {
-        roots::check_outside(&job.paths, "metrics file", metrics)?;
+        job.check_outside("metrics file", metrics)?;
     }
     for job in jobs {
-        roots::check_outside(&job.paths, "log", &log)?;
+        job.check_outside("log", &log)?;
         let name = |path: &Path| path.as_os_str().as_bytes().to_vec();
         if name(&log).starts_with(&name(&job.manifest)) {
             return Err(Error::Config(ConfigError::Invalid(format!(
@@ -172,8 +172,10 @@ pub fn check_apart(request: &Request, jobs: &[Job]) -> Result<(), Error> {
     for (number, one) in all.iter().enumerate() {
         for other in all.iter().skip(number + 1) {
             let (a, b) = (&one.paths.replica, &other.paths.replica);
-            let nested = |inner: &PathBuf, roots: &RootPaths| {
-                inner.starts_with(&roots.source) || inner.starts_with(&roots.replica)
+            let nested = |inner: &PathBuf, job: &Job| {
+                let RootPaths { source, replica } = &job.paths;
+                let is_walked = inner.starts_with(source) && !job.boundaries().leave_out(source, inner);
+                is_walked || inner.starts_with(replica)
             };
             if one.manifest == other.manifest {
                 return Err(Error::Config(ConfigError::Invalid(format!(
@@ -183,11 +185,12 @@ pub fn check_apart(request: &Request, jobs: &[Job]) -> Result<(), Error> {
                     one.manifest.display()
                 ))));
             }
-            roots::check_outside(&other.paths, "manifest", &one.manifest)?;
-            roots::check_outside(&one.paths, "manifest", &other.manifest)?;
-            if nested(a, &other.paths) || nested(b, &one.paths) {
+            other.check_outside("manifest", &one.manifest)?;
+            one.check_outside("manifest", &other.manifest)?;
+            if nested(a, other) || nested(b, one) {
                 return Err(Error::Root(roots::RootError::Refused(format!(
-                    "the jobs {} and {} overlap: the replica of one lies inside a root of the other",
+                    "the jobs {} and {} overlap: the replica of one lies inside a root of the other; choose folders apart from each \
+                     other, or leave the replica out of that source with exclude or one_file_system",
                     one.label(),
                     other.label()
                 ))));

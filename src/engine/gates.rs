@@ -14,19 +14,21 @@ use crate::plan::gate::Approved;
 use crate::plan::release::{Release, is_same};
 use crate::roots::{self, Anchor, Anchors};
 
-/// The roots must be where they were on earlier runs, or somebody accepts where they are now.
+/// The roots must be where they were on earlier runs, or somebody accepts where they are now. A replica below the
+/// source must be left out of it, whatever is accepted.
 pub fn expect(
     job: &Job,
     recorded: &RootMounts,
     source: &Anchor,
     replica: Option<&Anchor>,
 ) -> Result<(), Error> {
+    let left_out = replica.map_or(Ok(()), |replica| replica.check_left_out(source, job.boundaries()));
     if job.accept_root {
-        return Ok(());
+        return Ok(left_out?);
     }
     let strayed = source.strayed(recorded.source.as_ref());
     let strayed = strayed.or_else(|| replica.and_then(|replica| replica.strayed(recorded.replica.as_ref())));
-    strayed.map_or(Ok(()), |error| Err(error.into()))
+    strayed.map_or(left_out, Err).map_err(Error::from)
 }
 
 /// What was found out about the roots that is to be recorded, if it is news.
@@ -81,7 +83,7 @@ pub fn see_apart(job: &Job, recorded: &RootMounts, trees: &Trees) -> Result<bool
         return Ok(true);
     }
     let mut overlap = None;
-    let probed = trees.replica.probe(|name| overlap = roots::sees_probe(&job.paths, name));
+    let probed = trees.replica.probe(|name| overlap = roots::sees_probe(&job.paths, job.boundaries(), name));
     match overlap {
         Some(refused) => {
             if trees.made {

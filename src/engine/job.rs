@@ -16,7 +16,7 @@ use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
 use crate::resolved;
-use crate::roots::{self, Anchor, Anchors, RootPaths};
+use crate::roots::{self, Anchor, Anchors, Boundaries, RootPaths};
 use crate::store::Mounts;
 use crate::store::local::LocalStore;
 use crate::umask;
@@ -71,9 +71,9 @@ impl Job {
     /// Checks roots and paths; writes nothing.
     pub fn prepare(mut settings: Settings) -> Result<Self, Error> {
         let abreast = descriptors::fit(&mut settings);
-        let paths = roots::check(&settings.source, &settings.replica)?;
+        let paths = roots::check(&settings.source, &settings.replica, boundaries(&settings))?;
         let job = Self { abreast, ..Self::located(settings, paths)? };
-        roots::check_outside(&job.paths, "manifest", &job.manifest)?;
+        job.check_outside("manifest", &job.manifest)?;
         Ok(job)
     }
 
@@ -96,6 +96,16 @@ impl Job {
             )),
         };
         Ok(Self { settings, paths, manifest, accept_root: false, abreast: 1, verify_for: None })
+    }
+
+    /// Refuses a file of this program that would lie inside one of the roots and not be left out of the mirror.
+    pub fn check_outside(&self, what: &str, file: &Path) -> Result<(), Error> {
+        Ok(roots::check_outside(&self.paths, self.boundaries(), what, file)?)
+    }
+
+    /// What the walk of the source leaves out by its path alone.
+    pub fn boundaries(&self) -> Boundaries<'_> {
+        boundaries(&self.settings)
     }
 
     /// What people call it: its name, or its two roots.
@@ -203,7 +213,11 @@ impl Job {
         }
         let replica = replica.ok_or_else(|| self.replica_gone())?;
         let replica_anchor = Anchor::of(Side::Replica, &self.paths.replica, replica.as_fd())?;
-        gates::expect(self, recorded, &source_anchor, Some(&replica_anchor))?;
+        let expected = gates::expect(self, recorded, &source_anchor, Some(&replica_anchor));
+        if expected.is_err() && made {
+            roots::unmake_replica(&self.paths);
+        }
+        expected?;
         claim_replica(replica.as_fd(), &self.paths.replica)?;
         Ok(Trees {
             source: self.source(source),
@@ -329,4 +343,8 @@ impl Job {
             tick_nanos: trust.granularity_nanos,
         }
     }
+}
+
+fn boundaries(settings: &Settings) -> Boundaries<'_> {
+    Boundaries { filter: &settings.filter, one_file_system: settings.one_file_system }
 }

@@ -7,7 +7,7 @@ use super::books::Books;
 use super::capabilities;
 use super::damage;
 use super::execute::names::settle_ahead;
-use super::execute::{Grounds, MixedCopies, Partials, Site, Unlinked, execute, settle};
+use super::execute::{Affected, Grounds, MixedCopies, Partials, Site, execute, settle};
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
 use super::job::{Job, Trees};
@@ -222,7 +222,8 @@ impl<'e> Pass<'e> {
             durability: self.job.settings.durability,
             cancel: self.cancel,
             owner_lost: AtomicBool::new(false),
-            links_lost: Unlinked::default(),
+            links_lost: Affected::default(),
+            marks_left: Affected::default(),
             full: AtomicBool::new(false),
             clones: Clones::default(),
             grounds: Grounds::default(),

@@ -7,6 +7,14 @@ pub const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 /// What an executable may do without being root.
 pub const CAPABILITY: &[u8] = b"security.capability";
 const USER: &[u8] = b"user.";
+/// With these a layer of an overlay file system says which folders hide what lies below them, and what has
+/// another name or its content there.
+const OVERLAY: &[u8] = b"trusted.overlay.";
+
+/// Whether an attribute, which is never copied, changes what the tree means for whoever mounts it as a layer.
+pub fn is_layer_mark(name: &[u8]) -> bool {
+    name.starts_with(OVERLAY)
+}
 
 /// Which attributes are looked at; the others stay as they are on both sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +71,8 @@ pub struct Attributes {
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
     /// There is a capability that the scope does not cover.
     other_capability: bool,
+    /// There are marks of an overlay's layer, which are not copied.
+    layer_marks: bool,
 }
 
 impl Attributes {
@@ -70,7 +80,7 @@ impl Attributes {
     pub fn new(scope: Scope, pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| scope.covers(name)).collect();
         pairs.sort();
-        Self { scope, pairs, other_capability: false }
+        Self { scope, pairs, other_capability: false, layer_marks: false }
     }
 
     /// Notes that the entry has a capability that is not looked at.
@@ -82,6 +92,17 @@ impl Attributes {
     /// Whether the entry has a capability that is not looked at.
     pub fn has_other_capability(&self) -> bool {
         self.other_capability
+    }
+
+    /// Notes that the entry has marks of an overlay's layer.
+    #[must_use]
+    pub fn with_layer_marks(self, layer_marks: bool) -> Self {
+        Self { layer_marks, ..self }
+    }
+
+    /// Returns true if the entry has marks of an overlay's layer, which are not copied.
+    pub fn has_layer_marks(&self) -> bool {
+        self.layer_marks
     }
 
     /// What was looked at.

@@ -5,7 +5,7 @@
 //! through the handles that were opened first, so the worst outcome is that it is finished on the
 //! file system that was looked at.
 
-use super::{RootError, RootPaths};
+use super::{Boundaries, RootError, RootPaths};
 use crate::model::escape::escaped;
 use crate::model::{RootMount, Side};
 use crate::mountinfo;
@@ -69,6 +69,24 @@ impl Anchor {
     pub fn strayed(&self, recorded: Option<&RootMount>) -> Option<RootError> {
         let (now, was) = (self.mount.as_ref()?, recorded?);
         (now != was).then(|| strayed(self.side, &self.path, was, now))
+    }
+
+    /// Fails where this replica, as it was opened, lies below the source and nothing keeps the walk from it: its
+    /// disk may have gone since the paths were checked.
+    pub fn check_left_out(&self, source: &Anchor, boundaries: Boundaries<'_>) -> Result<(), RootError> {
+        let file_system = |folder: &Folder| (folder.device, folder.mount);
+        if !self.path.starts_with(&source.path)
+            || boundaries.exclude(&source.path, &self.path, true)
+            || (boundaries.one_file_system && file_system(&self.folder) != file_system(&source.folder))
+        {
+            return Ok(());
+        }
+        Err(RootError::Unavailable(format!(
+            "the replica {path} is on the file system of the source {source} now, inside which it lies, and would be mirrored \
+             into itself; nothing was touched. Is its disk mounted?",
+            path = escaped(self.path.as_os_str().as_bytes()),
+            source = escaped(source.path.as_os_str().as_bytes()),
+        )))
     }
 
     /// Fails where the path no longer leads to the folder that was opened.

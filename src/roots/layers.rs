@@ -2,7 +2,8 @@
 //! their folder as the mount's source. Neither device and inode nor the table's roots give these away.
 
 use super::RootPaths;
-use super::apart::identities;
+use super::boundaries::Boundaries;
+use super::showings::identities;
 use crate::model::escape::escaped;
 use crate::mountinfo::{self, Mount};
 use crate::resolved;
@@ -14,12 +15,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// How the source shows the replica, if what it lies on, or what is mounted below it, says so.
-pub(super) fn overlap(roots: &RootPaths, mounts: &[Mount]) -> Option<String> {
+/// How the source shows the replica, if what it lies on, or what is mounted below it where its walk comes, says so.
+pub(super) fn overlap(roots: &RootPaths, boundaries: Boundaries<'_>, mounts: &[Mount]) -> Option<String> {
     let beneath = mount_of(&roots.source, mounts).into_iter();
     let inside = mounts.iter().filter(|mount| {
         let point = path(&mount.point);
-        point != roots.source && point.starts_with(&roots.source)
+        !mount.layers.is_empty()
+            && point != roots.source
+            && point.starts_with(&roots.source)
+            && !boundaries.leave_out(&roots.source, point)
     });
     for mount in beneath.chain(inside) {
         // Which part of the layer the source is; all of it where the mount lies below the source.

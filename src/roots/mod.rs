@@ -2,9 +2,12 @@
 
 mod anchor;
 mod apart;
+mod boundaries;
 mod layers;
+mod showings;
 
 pub use anchor::{Anchor, Anchors, check_cradle, check_marker};
+pub use boundaries::Boundaries;
 
 use crate::config::paths::{PathError, resolve};
 use crate::resolved;
@@ -47,8 +50,9 @@ pub struct RootPaths {
     pub replica: PathBuf,
 }
 
-/// Checks a pair of roots; writes nothing.
-pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
+/// Checks a pair of roots; writes nothing. A replica below the source is taken where the walk of the source, within
+/// `boundaries`, does not come.
+pub fn check(source: &Path, replica: &Path, boundaries: Boundaries<'_>) -> Result<RootPaths, RootError> {
     let roots = RootPaths { source: resolve(source)?, replica: resolve(replica)? };
     if roots.replica == Path::new("/") {
         return Err(RootError::Refused(
@@ -73,7 +77,7 @@ pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
             )));
         }
     }
-    apart::check(&roots)?;
+    apart::check(&roots, boundaries)?;
     // Opened again for the run; what cannot be read is refused before anything is written.
     open_source(&roots)?;
     open_replica(&roots)?;
@@ -81,13 +85,23 @@ pub fn check(source: &Path, replica: &Path) -> Result<RootPaths, RootError> {
 }
 
 /// Refuses a file of this program (manifest, log) that would lie inside a mirrored folder, by its path or
-/// by what is mounted where.
-pub fn check_outside(roots: &RootPaths, what: &str, file: &Path) -> Result<(), RootError> {
-    for (side, root) in [("source", &roots.source), ("replica", &roots.replica)] {
-        let how = if file.starts_with(root) { Some(String::new()) } else { apart::shows(root, file) };
-        if let Some(how) = how {
+/// by what is mounted where. In the source it may lie where the walk, within `boundaries`, does not come.
+pub fn check_outside(
+    roots: &RootPaths,
+    boundaries: Boundaries<'_>,
+    what: &str,
+    file: &Path,
+) -> Result<(), RootError> {
+    for (side, root, boundaries) in
+        [("source", &roots.source, Some(boundaries)), ("replica", &roots.replica, None)]
+    {
+        if let Some((how, pattern)) = apart::holds(root, boundaries, file) {
+            let or_exclude = match boundaries {
+                Some(_) => format!(", or leave it out of the mirror: {pattern}"),
+                None => String::new(),
+            };
             return Err(RootError::Refused(format!(
-                "the {what} {} lies inside the {side} {}{how}; put it elsewhere",
+                "the {what} {} lies inside the {side} {}{how}; put it elsewhere{or_exclude}",
                 file.display(),
                 root.display()
             )));
@@ -172,8 +186,9 @@ fn unavailable(side: &str, path: &Path, error: &io::Error) -> RootError {
 
 /// Where a probe file called `name` in the replica's root would show if the roots were aliases of
 /// each other that neither names nor inodes nor the table of mounts give away: in the source, in a
-/// folder above it, or in the source below the last components of the replica's path.
-pub fn sees_probe(roots: &RootPaths, name: &OsStr) -> Option<RootError> {
+/// folder above it, or in the source below the last components of the replica's path, unless the walk within
+/// `boundaries` does not come there.
+pub fn sees_probe(roots: &RootPaths, boundaries: Boundaries<'_>, name: &OsStr) -> Option<RootError> {
     let there = |folder: &Path| fs::symlink_metadata(folder.join(name)).is_ok();
     if there(&roots.source) {
         return Some(apart::refusal(roots, "a file made in the replica shows in the source"));
@@ -187,7 +202,8 @@ pub fn sees_probe(roots: &RootPaths, name: &OsStr) -> Option<RootError> {
     let components: Vec<_> = roots.replica.iter().skip(1).collect();
     let inside =
         (0..components.len()).map(|from| roots.source.join(components[from..].iter().collect::<PathBuf>()));
-    let seen = inside.into_iter().find(|folder| there(folder))?;
+    let is_walked = |folder: &PathBuf| !boundaries.leave_out(&roots.source, folder);
+    let seen = inside.into_iter().find(|folder| there(folder) && is_walked(folder))?;
     let how = format!("a file made in the replica shows in {}", seen.display());
     Some(apart::refusal(roots, &how))
 }
@@ -196,11 +212,16 @@ pub fn sees_probe(roots: &RootPaths, name: &OsStr) -> Option<RootError> {
 #[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 mod tests {
     use super::*;
+    use crate::filter::Filter;
     use std::os::unix::fs::symlink;
+
+    fn within(filter: &Filter) -> Boundaries<'_> {
+        Boundaries { filter, one_file_system: false }
+    }
 
     #[test]
     fn roots_that_overlap_in_any_spelling_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, filter) = (tempfile::tempdir().unwrap(), Filter::default());
         let base = dir.path();
         fs::create_dir_all(base.join("a/inner")).unwrap();
         fs::create_dir_all(base.join("ab")).unwrap();
@@ -220,7 +241,7 @@ mod tests {
             ("a", "new", false),
             ("a", "a/../new", false),
         ] {
-            let result = check(&base.join(source), &base.join(replica));
+            let result = check(&base.join(source), &base.join(replica), within(&filter));
             match (&result, refused) {
                 (Err(RootError::Refused(_)), true) | (Ok(_), false) => {}
                 _ => panic!("{source} {replica}: {result:?}"),
@@ -230,16 +251,19 @@ mod tests {
 
     #[test]
     fn missing_sources_files_and_missing_parents_are_unavailable() {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, filter) = (tempfile::tempdir().unwrap(), Filter::default());
         let base = dir.path();
         fs::create_dir(base.join("folder")).unwrap();
         fs::write(base.join("file"), "").unwrap();
         for (source, replica) in
             [("absent", "new"), ("file", "new"), ("folder", "file"), ("folder", "absent/new")]
         {
-            let result = check(&base.join(source), &base.join(replica));
+            let result = check(&base.join(source), &base.join(replica), within(&filter));
             assert!(matches!(result, Err(RootError::Unavailable(_))), "{source} {replica}: {result:?}");
         }
-        assert!(matches!(check(&base.join("folder"), Path::new("/")), Err(RootError::Refused(_))));
+        assert!(matches!(
+            check(&base.join("folder"), Path::new("/"), within(&filter)),
+            Err(RootError::Refused(_))
+        ));
     }
 }

@@ -1,7 +1,7 @@
 //! Extended attributes of an object that is open, read and brought about.
 
 use super::{During, Fault};
-use crate::model::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes, CAPABILITY, Scope};
+use crate::model::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes, CAPABILITY, Scope, is_layer_mark};
 use crate::model::escape::escaped;
 use crate::model::{Loss, Lost};
 use rustix::fs::{
@@ -121,7 +121,10 @@ pub(super) fn read(object: Object<'_>, scope: Scope) -> Result<Attributes, Fault
         }
     }
     let capable = names.split(|&byte| byte == 0).any(|name| name == CAPABILITY);
-    Ok(Attributes::new(scope, pairs).with_other_capability(capable && !scope.capabilities))
+    let marked = names.split(|&byte| byte == 0).any(is_layer_mark);
+    Ok(Attributes::new(scope, pairs)
+        .with_other_capability(capable && !scope.capabilities)
+        .with_layer_marks(marked))
 }
 
 /// Gives the object all attributes of `wanted` and, within its scope, no others. Returns what could not be held there,

@@ -62,7 +62,7 @@ pub(super) fn apply(
         let set = utimensat(handle, "", &Timestamps { last_access, last_modification }, AtFlags::EMPTY_PATH);
         note_refusal(set.during("set the time of"), Lost::Times, &mut losses)?;
     }
-    Ok(Applied { losses })
+    Ok(Applied { losses, marks_left: attributes.has_layer_marks() })
 }
 
 /// Makes a loss of what the file system, or this user's rights, do not allow.

@@ -164,6 +164,8 @@ pub enum Staging<'a> {
 pub struct Applied {
     /// What was refused, and why.
     pub losses: Vec<Loss>,
+    /// The source's entry has marks of an overlay's layer, which are not copied.
+    pub marks_left: bool,
 }
 
 /// A place that holds a tree.

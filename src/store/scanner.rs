@@ -214,6 +214,9 @@ impl<'a> Scanner<'a> {
         let handle = open_beneath(self.terms.root, path.trimmed(), flags, self.terms.mounts)?;
         let here = parent.map_or(0, |parent| parent.device);
         let (stat, mounted) = look_at_open(handle.as_fd(), here)?;
+        if !path.is_root() && self.terms.is_elsewhere(&stat, here) {
+            return Ok(Seen::Foreign(stat));
+        }
         let stat = self.terms.figures_to_tell(path, stat);
         let listing = match self.lister.list(&handle, &stat) {
             Ok(listing) => listing,

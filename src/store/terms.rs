@@ -8,7 +8,7 @@ use super::task::NamesAlive;
 use super::task::Task;
 use crate::cancel::Cancel;
 use crate::filter::Filter;
-use crate::model::{Entry, EntryPath, Seen};
+use crate::model::{Entry, EntryPath, Seen, Stat};
 use crate::plan::is_trash;
 use crate::plan::visible::is_hidden;
 use std::os::fd::BorrowedFd;
@@ -42,6 +42,12 @@ impl Terms<'_> {
     /// Whether what the listing says are files is left to others now; it may be otherwise the next moment.
     pub(super) fn leaves_files(&self) -> bool {
         self.leaves_files.is_some_and(|leaves| leaves.load(Ordering::Relaxed))
+    }
+
+    /// Whether a folder is of another file system than its parent, on device `parent`, and a source that stays on its own
+    /// ends there. A btrfs subvolume, which a snapshot is as well, has a device of its own and is no mount.
+    pub(super) fn is_elsewhere(&self, folder: &Stat, parent: u64) -> bool {
+        self.is_source && self.mounts == Mounts::Stay && folder.device != parent
     }
 
     /// Whether a pattern leaves this path out, or it is the trash.

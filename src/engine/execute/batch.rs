@@ -293,6 +293,7 @@ fn publish<S: Store, R: Store>(
         (row.digest, row.hashed) = (first.digest, first.hashed);
         return Ok((Change::Put(row), Vec::new()));
     }
+    site.note_marks(path, &applied);
     let losses = site.losses(source, &desired, &replica, applied);
     let content = digest.map(|digest| (digest, began)).or(still_known(operation, prepared));
     // A name that is no link is tried again on the next run.

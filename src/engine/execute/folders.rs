@@ -215,6 +215,7 @@ fn finish_one<S: Store, R: Store>(
         applied = folder.set_own(&desired, &attributes).map_err(at_replica)?;
         now = folder.own_stat().map_err(at_replica)?;
     }
+    site.note_marks(&task.path, &applied);
     let losses = site.losses(&task.source, &desired, &now, applied);
     let racy = is_racy(task.source.fingerprint.ctime, site.began, site.tick_nanos, None);
     Ok((Record::new(task.path.clone(), &task.source, &now, None, racy), losses))

@@ -45,7 +45,7 @@ pub use grounds::Grounds;
 use moves::Moved;
 use names::{FirstNames, Names};
 pub use partials::Partials;
-pub use site::{Site, Unlinked};
+pub use site::{Affected, Site};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use uncopied::Uncopied;
@@ -91,9 +91,7 @@ pub fn execute<S: Store, R: Store>(
     let mut left = bring_over(site, &ready, &none, workers, &mut |outcomes| {
         names.note(&outcomes);
         uncopied.note(&outcomes);
-        let made = outcomes.iter().map(|outcome| &outcome.done);
-        let made = made.filter(|done| owed.contains(&done.path) && matches!(done.end, End::Made(_)));
-        paid.extend(made.map(|done| done.path.clone()));
+        paid.extend(made_of(&owed, &outcomes));
         settle(asides.note(outcomes), books, tally, monitor)
     })?;
     moves::finish(site, &late, &mut |dones| settle(dones, books, tally, monitor))?;
@@ -132,6 +130,8 @@ pub fn execute<S: Store, R: Store>(
             left.into_iter().partition(|operation| !operation.displaces);
         left = bring_over(site, &again, &none, workers, &mut |outcomes| {
             names.note(&outcomes);
+            uncopied.note(&outcomes);
+            paid.extend(made_of(&owed, &outcomes));
             settle(asides.note(outcomes), books, tally, monitor)
         })?;
         left.extend(waiting);
@@ -141,6 +141,17 @@ pub fn execute<S: Store, R: Store>(
         })?;
     }
     unlinked += links.len();
+    // Old names of files whose copies found room only now.
+    if !instead.is_empty() {
+        let removed: HashSet<&EntryPath> = deletes.iter().map(|delete| &delete.path).collect();
+        let mut late = instead.deletes(plan, &paid);
+        late.retain(|delete| !removed.contains(&delete.path));
+        uncopied.spare(&mut late, &ready);
+        site.anchors.recheck()?;
+        deletes::carry_out(site, workers, (&[], &late), (&asides, &names), &mut |dones| {
+            settle(dones, books, tally, monitor)
+        })?;
+    }
     names.settle(site.replica, manifest, tally, monitor)?;
     let unmade = left.first().copied().or(plan.links.last().filter(|_| unlinked > 0));
     if let (Some(first), false) = (unmade, site.cancel.requested()) {
@@ -156,6 +167,13 @@ pub fn execute<S: Store, R: Store>(
     site.tell_losses(tally, monitor);
     site.tell_mixed(tally, monitor);
     if site.cancel.requested() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Those of the paths `owed` that were made.
+fn made_of(owed: &HashSet<&EntryPath>, outcomes: &[Outcome]) -> Vec<EntryPath> {
+    let made = outcomes.iter().map(|outcome| &outcome.done);
+    let made = made.filter(|done| owed.contains(&done.path) && matches!(done.end, End::Made(_)));
+    made.map(|done| done.path.clone()).collect()
 }
 
 /// What came of a batch, in the order of its operations.

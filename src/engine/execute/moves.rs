@@ -25,20 +25,30 @@ const TOGETHER: usize = 1024;
 pub(super) struct Instead(Vec<(Operation, Option<Operation>)>);
 
 impl Instead {
+    /// Whether all could be moved.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The copies.
     pub(super) fn copies(&self) -> impl Iterator<Item = &Operation> {
         self.0.iter().map(|(copy, _)| copy)
     }
 
-    /// The deletes of `plan` together with those whose copies are among `made`, in path order.
+    /// The deletes of `plan` together with those whose copies are among `made`, in path order. A folder that still holds
+    /// the old name of a file whose copy is not made waits for it.
     pub(super) fn deletes<'p>(&'p self, plan: &'p Plan, made: &HashSet<EntryPath>) -> Vec<&'p Operation> {
-        let mut all: Vec<&Operation> = plan.deletes.iter().collect();
-        let there = self.0.iter().filter(|(copy, _)| made.contains(&copy.path));
-        let own = all.len();
-        all.extend(there.filter_map(|(_, delete)| delete.as_ref()));
-        if all.len() > own {
-            all.sort_by(|one, other| one.path.cmp(&other.path));
+        if self.0.is_empty() {
+            return plan.deletes.iter().collect();
         }
+        let is_made = |(copy, _): &&(Operation, Option<Operation>)| made.contains(&copy.path);
+        let (paid, owed): (Vec<_>, Vec<_>) = self.0.iter().partition(is_made);
+        let kept = owed.iter().filter_map(|(_, delete)| delete.as_ref());
+        let waiting: HashSet<EntryPath> = kept.flat_map(|delete| delete.path.folders_above()).collect();
+        let ready = plan.deletes.iter().filter(|delete| !waiting.contains(&delete.path));
+        let mut all: Vec<&Operation> =
+            ready.chain(paid.into_iter().filter_map(|(_, delete)| delete.as_ref())).collect();
+        all.sort_by(|one, other| one.path.cmp(&other.path));
         all
     }
 }
@@ -254,6 +264,7 @@ impl<'s, S: Store, R: Store> Mover<'s, S, R> {
         if moving.mend {
             let attributes = self.attributes(moving)?;
             let (mended, applied) = folder.set_metadata(name, &replica, &desired, &attributes)?;
+            self.site.note_marks(&moving.to, &applied);
             losses = self.site.losses(&moving.source, &desired, &mended, applied);
             replica = mended;
         }

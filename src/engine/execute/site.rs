@@ -47,8 +47,10 @@ pub struct Site<'e, S: Store, R: Store> {
     pub cancel: &'e Cancel,
     /// Set where this user may not keep an owner.
     pub owner_lost: AtomicBool,
+    /// Where marks of an overlay's layer were not copied.
+    pub marks_left: Affected,
     /// Where names of one inode could not be that in the replica.
-    pub links_lost: Unlinked,
+    pub links_lost: Affected,
     /// Set where the replica has no room: copies are not tried any more.
     pub full: AtomicBool,
     /// Between which file systems files cannot be cloned.
@@ -67,11 +69,11 @@ pub struct Site<'e, S: Store, R: Store> {
     pub partials: &'e Partials,
 }
 
-/// Names that could not be links, for one message a run.
+/// Entries that are not as they should be for one reason, for one message a run.
 #[derive(Debug, Default)]
-pub struct Unlinked(Mutex<Option<(EntryPath, u64)>>);
+pub struct Affected(Mutex<Option<(EntryPath, u64)>>);
 
-impl Unlinked {
+impl Affected {
     /// One more entry.
     pub fn note(&self, path: &EntryPath) {
         let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,6 +126,13 @@ impl<S: Store, R: Store> Site<'_, S, R> {
         !self.full.load(Ordering::Relaxed) && operation.bytes() < self.no_room_from.load(Ordering::Relaxed)
     }
 
+    /// Remembers, for one warning a run, that marks of an overlay's layer were not copied.
+    pub(super) fn note_marks(&self, path: &EntryPath, applied: &Applied) {
+        if applied.marks_left {
+            self.marks_left.note(path);
+        }
+    }
+
     /// What an entry is without that was to become as `desired`, of which `applied` was refused, and that is as
     /// `replica` now. What this user may not keep of owners is no loss, but remembered for one warning a run.
     pub(in crate::engine) fn losses(
@@ -172,6 +181,12 @@ impl<S: Store, R: Store> Site<'_, S, R> {
                  Put the replica elsewhere, or set preserve.hard_links = false"
             );
             tally.problem(Problem::replica(&first, "link", cause), monitor);
+        }
+        if let Some((first, count)) = self.marks_left.take() {
+            monitor.warning(&format!(
+                "{count} entries, {first} for one, have trusted.overlay attributes, which are not copied: mounted as a layer of \
+                 an overlay file system, the replica would show what these hide or rename"
+            ));
         }
         if self.owner_lost.load(Ordering::Relaxed) {
             monitor.warning(

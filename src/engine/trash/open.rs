@@ -9,7 +9,6 @@ use crate::model::{Attributes, EntryPath, Kind, Stat, Timestamp};
 use crate::plan::TRASH;
 use crate::plan::desired::Desired;
 use crate::resolved;
-use crate::roots;
 use crate::store::local::LocalStore;
 use crate::store::{Fault, Folder, Mounts, Store, stat_of};
 use rustix::fs::{Mode, OFlags};
@@ -39,7 +38,7 @@ impl Opened {
         let opened = match &job.settings.trash.dir {
             Some(dir) => {
                 let path = paths::resolve(dir).map_err(ConfigError::from)?;
-                roots::check_outside(&job.paths, "trash", &path)?;
+                job.check_outside("trash", &path)?;
                 elsewhere(&path, replica, make_it)?.map(|store| Self { store, path })
             }
             None => within(replica, make_it)
