@@ -9,26 +9,33 @@ use crate::monitor::Monitor;
 /// More entries than these, without the same for the same reason, are one problem.
 pub const NAMED: u64 = 10;
 
-/// Says what entries are without, as problems. What the root is without is a remark, once: who may write into a folder
-/// of somebody else has all that matters there. `began` is when the run began.
+/// Says what entries are without, as problems. What the root is without is a remark to an ordinary user, once: who may
+/// write into a folder of somebody else has all that matters there. `began` is when the run began.
 pub fn tell(
     manifest: &Manifest,
-    began: Timestamp,
+    (user, began): (u32, Timestamp),
     tally: &mut Tally,
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
-    for losses in manifest.losses(NAMED)? {
+    let with_root = names_root(user);
+    for losses in manifest.losses(NAMED, with_root)? {
         for problem in problems(&losses) {
             tally.problem(problem, monitor);
         }
     }
-    for loss in manifest.losses_of_root(began)? {
+    let of_root = if with_root { Vec::new() } else { manifest.losses_of_root(began)? };
+    for loss in of_root {
         let (action, cause) = (loss.lost.action(), &loss.cause);
         monitor.warning(&format!(
             "cannot {action} the replica's root: {cause}; it is left as it is, and the run goes on"
         ));
     }
     Ok(())
+}
+
+/// Whether what the replica's root is without is a problem: where the user may set what is to be there.
+pub fn names_root(user: u32) -> bool {
+    user == 0
 }
 
 /// Losses as problems: one for each entry, or one for all where there are many.

@@ -125,7 +125,10 @@ fn look_ahead(
             tally.problems.push(damage::problem(&row));
         }
     }
-    for losses in reader.filter(|_| !doubted).map_or(Ok(Vec::new()), |reader| reader.losses(losses::NAMED))? {
+    for losses in reader
+        .filter(|_| !doubted)
+        .map_or(Ok(Vec::new()), |reader| reader.losses(losses::NAMED, losses::names_root(job.uid())))?
+    {
         let unplanned = losses::problems(&losses).filter(|problem| !planned.contains(&problem.path));
         tally.problems.extend(unplanned);
     }

@@ -1,6 +1,7 @@
 //! One run from its first look to its last row.
 
 mod rounds;
+mod tending;
 
 use super::absent::Search;
 use super::books::Books;
@@ -27,21 +28,22 @@ use crate::clock;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
 use crate::manifest::{self, Bounds, Manifest, ManifestError, RunFigures, RunKind};
-use crate::model::{Change, EntryPath, Problem, Record, Verb};
+use crate::model::{Change, EntryPath, Record, Verb};
 use crate::monitor::Monitor;
+use crate::plan::Plan;
 use crate::plan::ages::{Ages, Extent};
 use crate::plan::census::Census;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve;
 use crate::plan::round::Round;
-use crate::plan::{Plan, TRASH};
 use crate::store::local::LocalStore;
 use crate::transfer::clone::Clones;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tending::tend;
 
 /// Brings the replica into step, once.
 ///
@@ -164,25 +166,6 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         // What stopped the run says more than that it could not be noted.
         Err(error) => Err(error),
     }
-}
-
-/// Removes from the trash what is old enough, and counts what is in it.
-fn tend(
-    trash: &Trash<LocalStore>,
-    keep: Duration,
-    manifest: &Manifest,
-    cancel: &Cancel,
-    report: &mut Report,
-    monitor: &dyn Monitor,
-) -> Result<(), Error> {
-    match trash.tend(keep, clock::now(), &manifest.trash()?, cancel) {
-        Ok(runs) => manifest.note_trash(&runs)?,
-        Err(fault) => {
-            let path = EntryPath::root().child(TRASH, true);
-            report.tally.problem(Problem::replica(&path, fault.action, &fault.error), monitor);
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn note_failure(figures: &mut RunFigures, error: &Error) {
@@ -377,7 +360,12 @@ impl<'e> Pass<'e> {
             report.tally.problems.push(problem);
         }
         damage::tell(self.manifest, &mut report.tally, self.monitor)?;
-        losses::tell(self.manifest, self.rules.began, &mut report.tally, self.monitor)?;
+        losses::tell(
+            self.manifest,
+            (self.rules.rights.uid, self.rules.began),
+            &mut report.tally,
+            self.monitor,
+        )?;
         Ok(self.manifest.note_coverage(&ages.days())?)
     }
 

@@ -39,6 +39,20 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether one of an entry's losses may pass by itself and was not met before: then the next run tries again.
+    pub fn is_to_be_tried_again(&self, path: &EntryPath, losses: &[Loss]) -> Result<bool, ManifestError> {
+        for loss in losses.iter().filter(|loss| loss.may_pass) {
+            let failed = || sqlite("read", &self.path);
+            let known = "SELECT EXISTS (SELECT 1 FROM losses WHERE path = ?1 AND lost = ?2)";
+            let mut known = self.connection.prepare_cached(known).map_err(failed())?;
+            let row = params![path.as_bytes(), loss.lost.name()];
+            if !known.query_row(row, |row| row.get::<_, bool>(0)).map_err(failed())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Takes in that an entry was found to be without nothing.
     pub fn note_whole(&self, path: &EntryPath) -> Result<(), ManifestError> {
         if self.has_losses()? {
@@ -63,8 +77,8 @@ impl Manifest {
     }
 
     /// All losses, those of `named` entries one by one and more of one kind together. What is of an entry that has no
-    /// row any more is forgotten.
-    pub fn losses(&self, named: u64) -> Result<Vec<Losses>, ManifestError> {
+    /// row any more is forgotten. The root's are among them where `with_root` says so.
+    pub fn losses(&self, named: u64, with_root: bool) -> Result<Vec<Losses>, ManifestError> {
         self.flush()?;
         if !self.has_losses()? {
             return Ok(Vec::new());
@@ -72,7 +86,7 @@ impl Manifest {
         let orphans = "DELETE FROM losses WHERE NOT EXISTS \
                        (SELECT 1 FROM entries WHERE entries.path = losses.path)";
         self.connection.execute(orphans, []).map_err(sqlite("write to", &self.path))?;
-        read(&self.connection, &self.path, named)
+        read(&self.connection, &self.path, (named, with_root))
     }
 
     /// What the replica's root is without that it was not without before `since`.
@@ -88,7 +102,7 @@ impl Manifest {
         let rows = rows.collect::<Result<Vec<(String, String)>, _>>().map_err(failed())?;
         Ok(rows
             .into_iter()
-            .filter_map(|(lost, cause)| Some(Loss { lost: Lost::from_name(&lost)?, cause }))
+            .filter_map(|(lost, cause)| Some(Loss::new(Lost::from_name(&lost)?, &cause)))
             .collect())
     }
 
@@ -135,11 +149,11 @@ impl Manifest {
 
 impl Reader {
     /// All losses, as [`Manifest::losses`] has them; none in a manifest that is older than they are.
-    pub fn losses(&self, named: u64) -> Result<Vec<Losses>, ManifestError> {
+    pub fn losses(&self, named: u64, with_root: bool) -> Result<Vec<Losses>, ManifestError> {
         if schema::version(&self.connection, &self.path)? < schema::LOSSES {
             return Ok(Vec::new());
         }
-        read(&self.connection, &self.path, named)
+        read(&self.connection, &self.path, (named, with_root))
     }
 
     /// The number of entries, the root among them, that are without each property.
@@ -159,16 +173,21 @@ impl Reader {
     }
 }
 
-/// Reads all losses but the root's, in path order of the first of each kind.
-fn read(connection: &Connection, file: &Path, named: u64) -> Result<Vec<Losses>, ManifestError> {
+/// Reads all losses, the root's only where asked for, in path order of the first of each kind.
+fn read(
+    connection: &Connection,
+    file: &Path,
+    (named, with_root): (u64, bool),
+) -> Result<Vec<Losses>, ManifestError> {
     let failed = || sqlite("read", file);
-    let kinds = "SELECT lost, cause, count(*), min(path) FROM losses WHERE path <> x'' \
+    let kinds = "SELECT lost, cause, count(*), min(path) FROM losses WHERE (path <> x'' OR ?1) \
                  GROUP BY lost, cause ORDER BY min(path), lost";
-    let of_kind = "SELECT path FROM losses WHERE path <> x'' AND lost = ?1 AND cause = ?2 ORDER BY path";
+    let of_kind =
+        "SELECT path FROM losses WHERE (path <> x'' OR ?3) AND lost = ?1 AND cause = ?2 ORDER BY path";
     let mut kinds = connection.prepare_cached(kinds).map_err(failed())?;
     let mut of_kind = connection.prepare_cached(of_kind).map_err(failed())?;
     let rows = kinds
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Vec<u8>>(3)?)))
+        .query_map([with_root], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Vec<u8>>(3)?)))
         .map_err(failed())?;
     let mut found = Vec::new();
     for row in rows {
@@ -176,12 +195,13 @@ fn read(connection: &Connection, file: &Path, named: u64) -> Result<Vec<Losses>,
         let count = count.cast_unsigned();
         let mut paths = vec![EntryPath::from_bytes(first)];
         if count <= named {
-            let all = of_kind.query_map([&lost, &cause], |row| row.get(0)).map_err(failed())?;
+            let all =
+                of_kind.query_map(params![lost, cause, with_root], |row| row.get(0)).map_err(failed())?;
             let all = all.map(|path| path.map(|bytes: Vec<u8>| EntryPath::from_bytes(bytes)));
             paths = all.collect::<Result<_, _>>().map_err(failed())?;
         }
         let Some(lost) = Lost::from_name(&lost) else { continue };
-        found.push(Losses { loss: Loss { lost, cause }, count, paths });
+        found.push(Losses { loss: Loss::new(lost, &cause), count, paths });
     }
     Ok(found)
 }

@@ -56,12 +56,14 @@ pub struct Loss {
     pub lost: Lost,
     /// Why, in the system's words.
     pub cause: String,
+    /// It may pass by itself (no room, a server that refused once): the next run tries again, once.
+    pub may_pass: bool,
 }
 
 impl Loss {
     /// A loss.
     pub fn new(lost: Lost, cause: &impl ToString) -> Self {
-        Self { lost, cause: cause.to_string() }
+        Self { lost, cause: cause.to_string(), may_pass: false }
     }
 }
 

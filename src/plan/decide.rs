@@ -132,7 +132,7 @@ fn both_there(
 ) -> Decision {
     let (src, rep) = (&source.fingerprint, &replica.fingerprint);
     // An owner is not in the row: normally its change shows in the ctime.
-    let owner_seen = !rules.ignore_ctime || rules.rights.desired(source).met_but_for_time(replica);
+    let owner_seen = !rules.ignore_ctime || rules.rights.desired(source).owner_met(replica);
     // Nor are other names: that one came or went shows in the ctime only.
     let linked = rules.rights.preserve.hard_links && source.links > 1;
     let names_seen = |row: &Record| !linked || src.ctime == row.source.ctime;

@@ -127,6 +127,10 @@ pub(super) fn read(object: Object<'_>, scope: Scope) -> Result<Attributes, Fault
         .with_layer_marks(marked))
 }
 
+/// An attribute of as many bytes that finds no room finds none in the one block that ext4 has for all of a file's, whatever
+/// is free.
+const SURELY_TOO_LARGE: usize = 3500;
+
 /// Gives the object all attributes of `wanted` and, within its scope, no others. Returns what could not be held there,
 /// which is no error: one loss for ACLs, one for other attributes, each with the first that was refused.
 pub(super) fn bring_about(object: Object<'_>, wanted: &Attributes) -> Result<Vec<Loss>, Fault> {
@@ -135,25 +139,28 @@ pub(super) fn bring_about(object: Object<'_>, wanted: &Attributes) -> Result<Vec
     }
     let present = read(object, wanted.scope())?;
     let mut losses: Vec<Loss> = Vec::new();
-    let mut note = |name: &[u8], refused: Option<Errno>| {
+    let mut note = |name: &[u8], bytes: usize, refused: Option<Errno>| {
         let Some(refused) = refused else { return };
         let lost = if matches!(name, ACL_ACCESS | ACL_DEFAULT) { Lost::Acls } else { Lost::Attributes };
         if losses.iter().all(|loss| loss.lost != lost) {
-            losses.push(Loss::new(lost, &format!("{}: {}", escaped(name), io::Error::from(refused))));
+            let no_room = matches!(refused, Errno::NOSPC | Errno::DQUOT) && bytes < SURELY_TOO_LARGE;
+            let may_pass = no_room || refused == Errno::ACCESS;
+            let cause = format!("{}: {}", escaped(name), io::Error::from(refused));
+            losses.push(Loss { may_pass, ..Loss::new(lost, &cause) });
         }
     };
     for (name, _) in present.iter().filter(|(name, _)| wanted.get(name).is_none()) {
         if name == ACL_ACCESS {
             // Without it the mask would be what the owning group may do; the permissions come afterwards.
             let mode = fstat(object.handle()).during("look at")?.st_mode & 0o7707;
-            note(name, refusal(set_mode(object, Mode::from_raw_mode(mode)), "set the permissions of")?);
+            note(name, 0, refusal(set_mode(object, Mode::from_raw_mode(mode)), "set the permissions of")?);
         }
         let removed = writable(object, || object.remove(OsStr::from_bytes(name)));
-        note(name, refusal(removed, "remove an attribute of")?);
+        note(name, 0, refusal(removed, "remove an attribute of")?);
     }
     for (name, value) in wanted.iter().filter(|(name, value)| present.get(name) != Some(value)) {
         let set = writable(object, || object.set(OsStr::from_bytes(name), value));
-        note(name, refusal(set, "set an attribute of")?);
+        note(name, value.len(), refusal(set, "set an attribute of")?);
     }
     Ok(losses)
 }
@@ -206,10 +213,7 @@ pub(super) fn disinherit(object: Object<'_>) -> Result<(), Fault> {
     for name in [ACL_ACCESS, ACL_DEFAULT] {
         match object.remove(OsStr::from_bytes(name)) {
             // Where it is refused the permissions that are set afterwards are all that can be done.
-            Ok(())
-            | Err(
-                Errno::NODATA | Errno::NOTSUP | Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL,
-            ) => {}
+            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS | Errno::PERM | Errno::INVAL) => {}
             // Without /proc what is open as a place cannot be reached: attributes are out of reach there.
             Err(Errno::NOENT) if matches!(object, Object::Place(_)) => {}
             Err(error) => return Err(error).during("remove an inherited ACL of"),

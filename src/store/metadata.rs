@@ -12,6 +12,7 @@ use rustix::fs::{
     utimensat,
 };
 use rustix::io::Errno;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Bits that act for the owner or the group, and are never set where those could not be.
@@ -69,7 +70,10 @@ pub(super) fn apply(
 fn note_refusal(result: Result<(), Fault>, lost: Lost, losses: &mut Vec<Loss>) -> Result<(), Fault> {
     match result {
         Err(fault) if fault.is_refusal() => {
-            losses.push(Loss::new(lost, &fault.error));
+            // Whose entry it is no system answers with this: a server did, or something in between.
+            let may_pass = fault.error.kind() == ErrorKind::PermissionDenied
+                && fault.error.raw_os_error() == Some(Errno::ACCESS.raw_os_error());
+            losses.push(Loss { may_pass, ..Loss::new(lost, &fault.error) });
             Ok(())
         }
         result => result,

@@ -238,6 +238,11 @@ pub fn settle(
     for done in &mut dones {
         // Metadata that was refused is no operation that was done.
         done.silent |= done.verb == Verb::Metadata && !done.losses.is_empty();
+        if let End::Made(Some(Change::Put(row))) = &mut done.end
+            && manifest.is_to_be_tried_again(&done.path, &done.losses)?
+        {
+            row.racy = true;
+        }
     }
     tally.count(&dones, monitor);
     partials.write(manifest)?;
