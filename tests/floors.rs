@@ -41,8 +41,9 @@ const FLOORS: [(&str, u8); 28] = [
 ];
 
 /// Who may use a neighbour on the same floor, and why.
-const NEIGHBOURS: [(&str, &str, &str); 17] = [
+const NEIGHBOURS: [(&str, &str, &str); 18] = [
     ("manifest", "lock", "writing needs the lock as proof"),
+    ("transfer", "hash", "a journal is hashed as it is written"),
     ("roots", "config", "roots are paths of the operator and resolved like all of those"),
     ("roots", "mountinfo", "a root is known by the mount it lies on"),
     ("resolved", "store", "below `/` a path is opened as below a root"),

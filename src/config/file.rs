@@ -8,6 +8,7 @@ use super::verification::{Adopt, Portion};
 use crate::model::Preserve;
 use crate::plan::consistency::PublishMixed;
 use crate::plan::gate::MaxDelete;
+use crate::plan::when_full::WhenFull;
 use crate::resolved;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Deserializer};
@@ -137,6 +138,8 @@ pub struct ConfigFile {
     pub adopt: Option<Adopt>,
     /// Which copies are published of files that are written to each time they are read.
     pub publish_mixed: Option<PublishMixed>,
+    /// What becomes of a new version without room beside the old one.
+    pub when_full: Option<WhenFull>,
     /// What becomes of what a run deletes or overwrites.
     pub trash: TrashTable,
     /// Where metrics are written after each run.
@@ -274,6 +277,8 @@ pub struct JobTable {
     pub adopt: Option<Adopt>,
     /// Overrides the top-level key.
     pub publish_mixed: Option<PublishMixed>,
+    /// Overrides the top-level key.
+    pub when_full: Option<WhenFull>,
     /// Overrides the switches of the top-level table one by one.
     pub preserve: PreserveTable,
     /// Overrides the keys of the top-level table one by one.

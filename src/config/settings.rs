@@ -12,6 +12,7 @@ use crate::model::Preserve;
 use crate::model::escape::escaped;
 use crate::plan::consistency::PublishMixed;
 use crate::plan::gate::MaxDelete;
+use crate::plan::when_full::WhenFull;
 use std::env;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,8 @@ pub struct Settings {
     pub adopt: Adopt,
     /// Which copies are published of files that are written to each time they are read.
     pub publish_mixed: PublishMixed,
+    /// What becomes of a new version without room beside the old one.
+    pub when_full: WhenFull,
     /// What becomes of what is deleted or overwritten.
     pub trash: TrashSettings,
 }
@@ -326,6 +329,7 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         verify: table.verify.or(file.verify).unwrap_or_default(),
         adopt: table.adopt.or(file.adopt).unwrap_or_default(),
         publish_mixed: table.publish_mixed.or(file.publish_mixed).unwrap_or_default(),
+        when_full: table.when_full.or(file.when_full).unwrap_or_default(),
         trash: trash::trash(file, table)?,
     })
 }

@@ -129,12 +129,11 @@ pub fn tell(job: &Job, approved: &Approved, held_back: &HeldBack, run: i64, moni
         tell_release(release, monitor);
     }
     let Some(held) = approved.held() else { return };
-    match held_back.same_as {
-        Some(number) => monitor.note(&format!("plan {number} is still held: {held}")),
-        None => {
-            let command = job.approve_command(run);
-            monitor.warning(&format!("deletes are held as plan {run} (to let them go: {command}): {held}"));
-        }
+    if let Some(number) = held_back.same_as {
+        monitor.note(&format!("plan {number} is still held: {held}"));
+    } else {
+        let command = job.approve_command(run);
+        monitor.warning(&format!("deletes are held as plan {run} (to let them go: {command}): {held}"));
     }
 }
 

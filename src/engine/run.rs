@@ -8,7 +8,7 @@ use super::books::Books;
 use super::capabilities;
 use super::damage;
 use super::execute::names::settle_ahead;
-use super::execute::{Affected, Grounds, MixedCopies, Partials, Site, execute, settle};
+use super::execute::{Affected, Grounds, MixedCopies, Partials, Site, execute, finish_patches, settle};
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
 use super::job::{Job, Trees};
@@ -107,6 +107,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         elapsed: started.elapsed(),
     };
     let mut held_back = HeldBack::default();
+    finish_patches(&trees.replica, &manifest, monitor)?;
     let partials = Partials::of(manifest.partials()?);
     let pass = Pass {
         job,
@@ -142,11 +143,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     }
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
-    if outcome.is_ok() {
-        partials.drop_missing(&trees.replica);
-    }
-    let kept = partials.write(&manifest);
-    partials.tell(monitor);
+    let kept = partials.conclude(outcome.is_ok().then_some(&trees.replica), &manifest, monitor);
     let mut figures = report.figures();
     if let Err(error) = &outcome
         && !report.interrupted
@@ -214,6 +211,7 @@ impl<'e> Pass<'e> {
             trash: self.trash,
             publish_mixed: self.job.settings.publish_mixed,
             mixed: MixedCopies::default(),
+            when_full: self.job.settings.when_full,
             partials: self.partials,
         }
     }

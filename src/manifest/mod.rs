@@ -32,6 +32,7 @@ mod losses;
 mod mounts;
 mod open;
 mod partials;
+mod patches;
 #[cfg(test)]
 mod range_tests;
 mod ranges;

@@ -23,18 +23,23 @@ impl Manifest {
         if changes.is_empty() {
             return Ok(());
         }
-        let failed = || sqlite("write to", &self.path);
+        let write = |connection: &Connection| write(connection, &self.path, changes);
+        if lasting { self.lasting(write) } else { self.transaction(write) }
+    }
+
+    /// Runs `work` in a transaction that survives a power cut when this returns.
+    pub(super) fn lasting<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, ManifestError>,
+    ) -> Result<T, ManifestError> {
         // How a commit is synced cannot be changed within a transaction.
         self.flush()?;
+        let failed = || sqlite("write to", &self.path);
         let sync = |how: &str| self.connection.pragma_update(None, "synchronous", how).map_err(failed());
-        if lasting {
-            sync("FULL")?;
-        }
-        let written = self.transaction(|connection| write(connection, &self.path, changes));
-        if lasting {
-            sync("NORMAL")?;
-        }
-        written
+        sync("FULL")?;
+        let done = self.transaction(work);
+        sync("NORMAL")?;
+        done
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("../../migrations/0011_partials.sql"),
     include_str!("../../migrations/0012_losses.sql"),
     include_str!("../../migrations/0013_awaited.sql"),
+    include_str!("../../migrations/0014_patches.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.

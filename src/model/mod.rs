@@ -29,7 +29,7 @@ pub use finding::{Damage, Drift, Finding, Verdict};
 pub use held::{HeldDelete, HeldPlan, Unsteady};
 pub use loss::{Loss, Losses, Lost};
 pub use operation::{Done, Operation, Verb};
-pub use partial::{Mark, Partial, StagedObject};
+pub use partial::{Mark, Partial, StagedObject, UnfinishedPatch};
 pub use path::EntryPath;
 pub use preserve::Preserve;
 pub use problem::{Problem, Side};

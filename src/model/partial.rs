@@ -73,6 +73,21 @@ impl Partial {
     }
 }
 
+/// What the manifest remembers of a file that is being made another version in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfinishedPatch {
+    /// The file.
+    pub path: EntryPath,
+    /// The name, in the same folder, of the journal of what is to be written.
+    pub temporary: Vec<u8>,
+    /// All of the journal.
+    pub journal: Mark,
+    /// The file's inode.
+    pub inode: u64,
+    /// The size that it is to have.
+    pub size: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,6 +33,7 @@ pub mod step;
 pub mod trail;
 pub mod verdict;
 pub mod visible;
+pub mod when_full;
 
 use crate::model::{Difference, Digest, EntryPath, Operation, Problem, Record, Stat, Timestamp, Verb};
 use std::sync::Arc;

@@ -9,8 +9,9 @@ use super::{Applied, During, Fault, Folder, LINK, RENAME, Staging, Target, Tempo
 use crate::model::{Attributes, Kind, Scope, Seen, Stat};
 use crate::plan::desired::Desired;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, fstat, fstatfs, linkat,
-    mkdirat, mknodat, openat, readlinkat, renameat, renameat_with, statat, statx, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, fstat, fstatfs, fstatvfs,
+    linkat, mkdirat, mknodat, openat, readlinkat, renameat, renameat_with, statat, statx, symlinkat,
+    unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use std::cell::OnceCell;
@@ -107,6 +108,18 @@ impl LocalFolder {
                 result => return result,
             }
         }
+    }
+
+    /// Opens a regular file of this folder for reading and writing.
+    fn open_to_write(&self, name: &[u8]) -> Result<(File, Stat), Fault> {
+        // Not blocking: somebody may have put a FIFO there, which is then refused.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let handle = retry_on_intr(|| openat(&self.handle, os(name), flags, Mode::empty())).during("open")?;
+        let stat = convert(&fstat(&handle).during("look at")?);
+        if stat.kind() != Kind::File {
+            return Err(io::Error::other("it is no regular file any more")).during("open");
+        }
+        Ok((File::from(handle), stat))
     }
 
     fn rename(&self, from: &[u8], to: &[u8], flags: RenameFlags) -> Result<(), Errno> {
@@ -223,15 +236,21 @@ impl Folder for LocalFolder {
     }
 
     fn reopen_staged(&self, temporary: &TemporaryName) -> Result<(File, Stat), Fault> {
-        // Not blocking: somebody may have put a FIFO there, which is then refused.
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let name = os(temporary.as_bytes());
-        let handle = retry_on_intr(|| openat(&self.handle, name, flags, Mode::empty())).during("open")?;
-        let stat = convert(&fstat(&handle).during("look at")?);
-        if stat.kind() != Kind::File {
-            return Err(io::Error::other("it is no regular file any more")).during("open");
+        self.open_to_write(temporary.as_bytes())
+    }
+
+    fn open_to_patch(&self, name: &[u8], inode: u64) -> Result<(File, Stat), Fault> {
+        let (file, stat) = self.open_to_write(name)?;
+        // What has another name, in the replica or outside, would be changed there, too.
+        if stat.fingerprint.inode != inode || stat.links != 1 {
+            return Err(changed_since_planned()).during("write over");
         }
-        Ok((File::from(handle), stat))
+        Ok((file, stat))
+    }
+
+    fn free_bytes(&self) -> Result<u64, Fault> {
+        let found = fstatvfs(&self.handle).during("look at")?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault> {

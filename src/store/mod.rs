@@ -215,6 +215,10 @@ pub trait Folder {
     fn unnamed_file(&self) -> Option<File>;
     /// Opens a regular file that an earlier run staged, for reading and writing, with the figures of the handle.
     fn reopen_staged(&self, temporary: &TemporaryName) -> Result<(File, Stat), Fault>;
+    /// Opens a regular file to write over parts of it, if it has this inode and no other name, with its figures.
+    fn open_to_patch(&self, name: &[u8], inode: u64) -> Result<(File, Stat), Fault>;
+    /// Bytes that this user may still write to the folder's file system.
+    fn free_bytes(&self) -> Result<u64, Fault>;
     /// Sets the metadata of a file being staged.
     fn finish_file(&self, file: &File, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault>;
     /// Makes anything but a regular file under a temporary name.
@@ -266,6 +270,11 @@ pub fn mend_open(file: &File, now: &Stat, desired: &Desired) -> Result<(Stat, Ap
     let (object, none) = (attributes::Object::Open(file.as_fd()), Attributes::default());
     let applied = metadata::apply(object, Some(*now), desired, &none)?;
     Ok((stat_of(file).during("look at")?, applied))
+}
+
+/// Makes sure that writing to this part of a file will find room; its size stays.
+pub fn allocate(file: &File, at: u64, bytes: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, at, bytes)?)
 }
 
 /// The attributes of an open file.

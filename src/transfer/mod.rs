@@ -5,6 +5,7 @@ pub mod clone;
 pub mod extents;
 pub mod pace;
 pub mod patch;
+pub mod redo;
 pub mod sparse;
 
 use crate::cancel::Cancel;

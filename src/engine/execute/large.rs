@@ -21,8 +21,10 @@ use crate::model::operation::End;
 use crate::model::record::is_racy;
 use crate::model::{Kind, Mark, Operation, Partial, StagedObject, Stat, Verb};
 use crate::plan::consistency::{Consistency, Verdict, judge};
+use crate::plan::when_full::{PATCHED_FROM, replaces};
 use crate::store::{During, Fault, Folder, Store, TemporaryName, attributes_of};
 use crate::transfer::Interruption;
+use crate::transfer::patch::Patch;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -147,20 +149,41 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
         let unread = |fault: Fault| unread(operation, &fault);
         let mut target = StagedFile::of(way);
         let opened = target.emptied().map_err(|fault| site.failure(operation, &fault))?;
-        let cloned = if site.clones.try_clone(file, opened, (source.device, way.device)) {
-            Some(match_clone(file, opened, source).during("read"))
-        } else {
-            None
-        };
+        let (mut cloned, mut over_old) = (None, false);
+        if site.clones.try_clone(file, opened, (source.device, way.device)) {
+            cloned = Some(match_clone(file, opened, source).during("read"));
+        } else if let Some(old) = self.old_version(operation, way, source) {
+            over_old = site.clones.try_clone(&old, opened, (way.device, way.device));
+        }
         let ready = cloned.transpose().map_err(unread).and_then(|cloned| {
-            let target = target.into_emptied(cloned.is_some());
+            let target = target.into_emptied(cloned.is_some() || over_old);
             Ok((cloned, target.map_err(|fault| site.failure(operation, &fault))?))
         });
         let (cloned, target) = ready.inspect_err(|_| {
             // A leftover is litter that the next run removes.
             let _ = way.theirs.discard(&way.temporary);
         })?;
-        Ok((target, cloned.map_or(Course::Copy(None), Course::Hash)))
+        let copy = || Course::Copy(over_old.then(Patch::default));
+        Ok((target, cloned.map_or_else(copy, Course::Hash)))
+    }
+
+    /// Opens the version that the replica has, if a clone of it is worth writing the new one over: the blocks that are the
+    /// same go on being shared, and are not written.
+    fn old_version(
+        &self,
+        operation: &Operation,
+        way: &Way<S::Folder, R::Folder>,
+        source: &Stat,
+    ) -> Option<File> {
+        let old = operation.replica.filter(|_| replaces(operation))?;
+        let size = old.fingerprint.size;
+        let is_alike =
+            size.min(source.fingerprint.size) >= PATCHED_FROM && size >= source.fingerprint.size / 4;
+        if !is_alike || !self.site.clones.may_try((way.device, way.device)) {
+            return None;
+        }
+        let (file, now) = way.theirs.open_file(operation.path.name()).ok()?;
+        now.is_same_object(&old).then_some(file)
     }
 
     /// Opens what an earlier run left of this copy, if the source still is what was read then.

@@ -20,6 +20,7 @@ mod groups;
 mod large;
 mod moves;
 pub mod names;
+mod no_room;
 mod partials;
 mod prepared;
 mod progress;
@@ -44,6 +45,7 @@ pub use changing::MixedCopies;
 pub use grounds::Grounds;
 use moves::Moved;
 use names::{FirstNames, Names};
+pub use no_room::finish_patches;
 pub use partials::Partials;
 pub use site::{Affected, Site};
 use std::collections::HashSet;
@@ -140,6 +142,11 @@ pub fn execute<S: Store, R: Store>(
             settle(asides.note(outcomes), books, tally, monitor)
         })?;
     }
+    if !left.is_empty() {
+        left = no_room::carry_out(site, left, workers, manifest, &mut |dones| {
+            settle(dones, books, tally, monitor)
+        })?;
+    }
     unlinked += links.len();
     // Old names of files whose copies found room only now.
     if !instead.is_empty() {
@@ -157,8 +164,9 @@ pub fn execute<S: Store, R: Store>(
     if let (Some(first), false) = (unmade, site.cancel.requested()) {
         let cause = format!(
             "the replica has no room left or takes no writes; {} entries were not brought over. Make room, \
-             and the next run goes on",
-            left.len() + unlinked
+             and the next run goes on{}",
+            left.len() + unlinked,
+            no_room::advice(site, &left)
         );
         tally.problem(Problem::replica(&first.path, "write", cause), monitor);
     }

@@ -123,8 +123,23 @@ impl Partials {
         }
     }
 
+    /// At the end of a run says what it stopped in the middle of, and writes what is not written yet. If it came to its end,
+    /// what it did not find in `replica` is forgotten.
+    pub fn conclude<R: Store>(
+        &self,
+        replica: Option<&R>,
+        manifest: &Manifest,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
+        if let Some(replica) = replica {
+            self.drop_missing(replica);
+        }
+        self.tell(monitor);
+        self.write(manifest)
+    }
+
     /// Forgets copies of earlier runs whose temporaries are gone.
-    pub fn drop_missing<R: Store>(&self, replica: &R) {
+    fn drop_missing<R: Store>(&self, replica: &R) {
         let untouched: Vec<(EntryPath, EntryPath)> = {
             let state = self.lock();
             let untouched = state.all.iter().filter(|(_, known)| !known.touched);
@@ -165,7 +180,7 @@ impl Partials {
     }
 
     /// Says what this run stopped in the middle of.
-    pub fn tell(&self, monitor: &dyn Monitor) {
+    fn tell(&self, monitor: &dyn Monitor) {
         for Kept { path, bytes, of } in self.kept() {
             let (bytes, of) = (size_text(bytes), size_text(of));
             monitor.warning(&format!("{path}: {bytes} of {of} are kept; the next run goes on there"));

@@ -14,6 +14,7 @@ use crate::model::{EntryPath, Kind, Loss, Lost, Operation, Problem, Stat, Timest
 use crate::monitor::Monitor;
 use crate::plan::consistency::PublishMixed;
 use crate::plan::desired::{Desired, Rights};
+use crate::plan::when_full::WhenFull;
 use crate::roots::Anchors;
 use crate::store::{Applied, Fault, Store};
 use crate::transfer::clone::Clones;
@@ -65,6 +66,8 @@ pub struct Site<'e, S: Store, R: Store> {
     pub publish_mixed: PublishMixed,
     /// Those that were.
     pub mixed: MixedCopies,
+    /// What becomes of a new version without room beside the old one.
+    pub when_full: WhenFull,
     /// Copies that were not finished.
     pub partials: &'e Partials,
 }
