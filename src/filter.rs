@@ -156,6 +156,53 @@ impl Filter {
     }
 }
 
+/// Names that systems themselves put at the root of a disk: left alone at a replica's root where the source has no such
+/// name.
+#[derive(Clone, Debug)]
+pub struct RootNames {
+    names: Vec<String>,
+    patterns: Gitignore,
+}
+
+/// Two lists are the same if they were made of the same.
+impl PartialEq for RootNames {
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names
+    }
+}
+
+impl RootNames {
+    /// Compiles names, in which `*`, `?` and `[…]` stand for others as in a pattern; case does not matter.
+    ///
+    /// # Errors
+    /// Names the first that is not one name.
+    pub fn new(names: Vec<String>) -> Result<Self, BadPattern> {
+        let bad = |name: &str, cause: String| BadPattern {
+            pattern: name.to_owned(),
+            place: " in leave_at_root".to_owned(),
+            cause,
+        };
+        let mut builder = GitignoreBuilder::new("");
+        builder.case_insensitive(true).map_err(|error| bad("", error.to_string()))?;
+        for name in &names {
+            if name.is_empty() || name.contains('/') {
+                return Err(bad(name, "it is not one name in the root of the replica".to_owned()));
+            }
+            builder.add_line(None, &format!("/{name}")).map_err(|error| bad(name, error.to_string()))?;
+        }
+        let patterns = builder.build().map_err(|error| bad(&names.join(" "), error.to_string()))?;
+        Ok(Self { names, patterns })
+    }
+
+    /// Returns true if `path` lies in the root itself and has one of the names.
+    pub fn hold(&self, path: &EntryPath) -> bool {
+        let name = path.trimmed();
+        !name.is_empty()
+            && !name.contains(&b'/')
+            && self.patterns.matched(as_path(name), path.is_folder()).is_ignore()
+    }
+}
+
 fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
@@ -212,6 +259,30 @@ mod tests {
             ("a/b/", false),
         ] {
             assert_eq!(filter(&[pattern]).is_placeless(), placeless, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn names_of_systems_are_known_in_the_root_only() {
+        let names = ["lost+found", "$RECYCLE.BIN", ".Trash-*", "@eaDir", "System Volume Information"];
+        let names = RootNames::new(names.map(str::to_owned).to_vec()).unwrap();
+        for (path, known) in [
+            ("lost+found/", true),
+            ("$RECYCLE.BIN/", true),
+            ("$Recycle.Bin/", true),
+            (".Trash-1000/", true),
+            (".Trash-", true),
+            (".Trash", false),
+            ("@eaDir/", true),
+            ("System Volume Information/", true),
+            ("a/lost+found/", false),
+            ("lost+found/#12", false),
+            ("", false),
+        ] {
+            assert_eq!(names.hold(&EntryPath::from(path)), known, "{path}");
+        }
+        for wrong in ["", "a/b", "a[z-a]"] {
+            assert!(RootNames::new(vec![wrong.to_owned()]).is_err(), "{wrong}");
         }
     }
 

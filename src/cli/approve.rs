@@ -32,12 +32,12 @@ pub fn run(options: ApproveOptions) -> Result<ExitCode, Error> {
             }
             Approval::NothingHeld => reasons.push(format!("no deletes of {} are held", job.label())),
             Approval::OtherHeld(held) => reasons.push(format!(
-                "plan {} of {} is not held; the one that is held has the number {} ({} deletes: {}). Look at it with \
+                "plan {} of {} is not held; the one that is held has the number {} ({}: {}). Look at it with \
                  twinfold status before you approve it",
                 options.run.unwrap_or_default(),
                 job.label(),
                 held.run,
-                held.deletes,
+                held.counts(),
                 held.reason,
             )),
             Approval::Outdated => reasons.push(format!(
@@ -60,16 +60,17 @@ fn tell(as_json: bool, quiet: bool, job: &Job, held: &HeldRow, again: bool) {
     if as_json {
         let mut object = events::event("approve", &job.label(), Some(held.run));
         object.insert("deletes".to_owned(), json!(held.deletes));
+        object.insert("overwrites".to_owned(), json!(held.overwrites));
         object.insert("reason".to_owned(), json!(held.reason));
         object.insert("again".to_owned(), json!(again));
         output::print(Value::Object(object));
     } else if !quiet {
         let already = if again { "was approved already" } else { "is approved" };
         output::print(format_args!(
-            "plan {} of {} {already}: its {} deletes go ahead on the next run, as far as they still fit",
+            "plan {} of {} {already}: its {} go ahead on the next run, as far as they still fit",
             held.run,
             job.label(),
-            held.deletes
+            held.counts()
         ));
     }
 }

@@ -6,7 +6,7 @@ use crate::engine::report::Report;
 use crate::error::Error;
 pub use crate::model::escape::size_text;
 use crate::model::operation::End;
-use crate::model::{Done, EntryPath, Finding, Problem, Verb, Verdict};
+use crate::model::{Done, EntryPath, Finding, Operation, Problem, Verb, Verdict};
 use crate::plan::Intent;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -156,12 +156,11 @@ pub fn operation_text(done: &Done, text: &mut String) {
     let _ = write!(text, "  {}.{} ms", tenths / 10, tenths % 10);
 }
 
-/// What a summary calls deletes that are held.
-const HELD: &str = "deletes held";
-
 /// A run's summary for people.
 pub fn summary_text(report: &Report) -> String {
     let figures = report.figures();
+    let is_delete = |operation: &Operation| operation.verb == Verb::Delete;
+    let held = if report.held_operations.iter().all(is_delete) { "deletes held" } else { "changes held" };
     let mut parts = Vec::new();
     for (count, what) in [
         (figures.created, "created"),
@@ -172,12 +171,12 @@ pub fn summary_text(report: &Report) -> String {
         (figures.deleted, "deleted"),
         (figures.adopted, "confirmed"),
         (report.verified.entries(), "verified"),
-        (figures.held, HELD),
+        (figures.held, held),
         (figures.problems, "problems"),
     ] {
         if count > 0 {
             let what = if count == 1 && what == "problems" { "problem" } else { what };
-            let plan = report.held_plan.filter(|_| what == HELD);
+            let plan = report.held_plan.filter(|_| what == held);
             let plan = plan.map(|plan| format!(" as plan {}", plan.number)).unwrap_or_default();
             parts.push(format!("{count} {what}{plan}"));
         }

@@ -101,7 +101,7 @@ fn line(job: &Job, overview: Option<&Overview>) -> Line {
         entries: overview.entries.to_string(),
         bytes: size_text(overview.bytes),
         problems: overview.problems.len().to_string(),
-        held: held.map_or(0, |held| held.deletes).to_string(),
+        held: held.map_or(0, |held| held.deletes + held.overwrites).to_string(),
         next,
     }
 }

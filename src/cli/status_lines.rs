@@ -43,7 +43,7 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
     match &overview.held {
         None => field("held", "no deletes are held"),
         Some(held) => {
-            let text = format!("{} deletes since run {}: {}", held.deletes, held.run, held.reason);
+            let text = format!("{} since run {}: {}", held.counts(), held.run, held.reason);
             field("held", &output::paint(&text, false));
             if let Some(when) = held.approved {
                 field("", &format!("approved {}, goes ahead on the next run", clock::readable(when)));
@@ -210,6 +210,7 @@ pub fn overview_fields(object: &mut Map<String, Value>, job: &Job, overview: Opt
         json!({
             "run": held.run,
             "deletes": held.deletes,
+            "overwrites": held.overwrites,
             "reason": held.reason,
             "approved": held.approved.map(clock::rfc3339),
             "approve": job.approve_command(held.run),

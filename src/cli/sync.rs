@@ -232,9 +232,10 @@ pub fn preview_one(
     let (approved, report) = foresee(job, cancel, &Together(monitors))?;
     if let Some(held) = approved.held() {
         diagnostics.warning(&format!(
-            "deletes would be held: {held}. Once a run has held them, twinfold approve lets them go"
+            "{} would be held: {held}. Once a run has held them, twinfold approve lets them go",
+            if approved.holds_overwrites() { "changes" } else { "deletes" }
         ));
-        for operation in approved.held_deletes().iter().rev() {
+        for operation in approved.held_operations().iter().rev() {
             if options.json {
                 let mut object = events::event("plan", &job.label(), None);
                 events::plan_fields(&mut object, operation.into());

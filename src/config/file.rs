@@ -128,6 +128,8 @@ pub struct ConfigFile {
     pub skip_cachedir_tag: Option<bool>,
     /// What the replica has of what is excluded is deleted.
     pub delete_excluded: Option<bool>,
+    /// Names at the replica's root that are left alone where the source has none of them.
+    pub leave_at_root: Option<Vec<String>>,
     /// So many bytes a second are read; 0: as fast as it goes.
     #[serde(deserialize_with = "size")]
     pub bandwidth_limit: Option<u64>,
@@ -268,6 +270,8 @@ pub struct JobTable {
     /// Overrides the top-level key.
     pub delete_excluded: Option<bool>,
     /// Overrides the top-level key.
+    pub leave_at_root: Option<Vec<String>>,
+    /// Overrides the top-level key.
     #[serde(deserialize_with = "size")]
     pub bandwidth_limit: Option<u64>,
     /// Overrides the top-level key.
@@ -308,9 +312,6 @@ fn max_delete<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxDe
 /// No honest config is larger.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Writable by group or others.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
-
 impl ConfigFile {
     /// Reads the file at `path`.
     ///
@@ -331,7 +332,7 @@ impl ConfigFile {
             return refused("it is larger than 1 MiB");
         }
         let root = rustix::process::geteuid().is_root();
-        if root && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        if root && metadata.mode() & 0o022 != 0 {
             return refused("others than its owner may write to it; run chmod go-w on it");
         }
         if root && metadata.uid() != 0 {

@@ -4,7 +4,8 @@ use super::ConfigError;
 use super::file::{ConfigFile, JobTable};
 use super::paths::resolve;
 use super::settings::Overrides;
-use crate::filter::{Filter, Pattern, Spec};
+use super::settings::defaults::LEFT_AT_ROOT;
+use crate::filter::{Filter, Pattern, RootNames, Spec};
 use crate::resolved;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -46,6 +47,16 @@ pub(super) fn filter(
         )));
     }
     Filter::new(spec).map(Arc::new).map_err(|error| ConfigError::Invalid(error.to_string()))
+}
+
+/// Lays the layers of `leave_at_root` over each other: a job's own list takes the place of the one for all jobs.
+///
+/// # Errors
+/// A name that is none, or a wrong pattern.
+pub(super) fn leave_at_root(file: &ConfigFile, table: &JobTable) -> Result<Arc<RootNames>, ConfigError> {
+    let names = table.leave_at_root.as_ref().or(file.leave_at_root.as_ref()).cloned();
+    let names = names.unwrap_or_else(|| LEFT_AT_ROOT.map(str::to_owned).to_vec());
+    RootNames::new(names).map(Arc::new).map_err(|error| ConfigError::Invalid(error.to_string()))
 }
 
 /// The patterns of a list, one a line.

@@ -7,7 +7,7 @@ use super::file::{Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
 use super::filters;
 use super::trash::{self, TrashSettings};
 use super::verification::{Adopt, Portion};
-use crate::filter::Filter;
+use crate::filter::{Filter, RootNames};
 use crate::model::Preserve;
 use crate::model::escape::escaped;
 use crate::plan::consistency::PublishMixed;
@@ -91,6 +91,8 @@ pub struct Settings {
     pub preserve: Preserve,
     /// What is no part of the mirror.
     pub filter: Arc<Filter>,
+    /// Names at the replica's root that are left alone where the source has none of them.
+    pub leave_at_root: Arc<RootNames>,
     /// So many bytes a second are read, by all workers together.
     pub bandwidth_limit: Option<u64>,
     /// So much is verified along with each run.
@@ -150,6 +152,16 @@ pub mod defaults {
     pub const HOOK_TIMEOUT: Duration = Duration::from_secs(300);
     /// `max_delete`, in percent.
     pub const MAX_DELETE_PERCENT: f64 = 50.0;
+    /// `leave_at_root`.
+    pub const LEFT_AT_ROOT: [&str; 7] = [
+        "lost+found",
+        "System Volume Information",
+        "$RECYCLE.BIN",
+        ".Trash-*",
+        ".fseventsd",
+        ".Spotlight-V100",
+        "@eaDir",
+    ];
     /// `trash.keep`.
     pub const TRASH_KEPT: Duration = Duration::from_secs(30 * 86_400);
     /// `log.max_size`.
@@ -321,6 +333,7 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         replica_mounts: table.replica_mounts.or(file.replica_mounts).unwrap_or_default(),
         preserve: table.preserve.over(&file.preserve),
         filter: filters::filter(overrides, file, table)?,
+        leave_at_root: filters::leave_at_root(file, table)?,
         bandwidth_limit: overrides
             .bandwidth_limit
             .or(table.bandwidth_limit)

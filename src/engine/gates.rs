@@ -8,10 +8,10 @@ use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
 use crate::manifest::{Holding, Manifest, RunFigures, RunKind};
-use crate::model::{HeldDelete, HeldPlan, Operation, RootMounts, Timestamp, Unsteady};
+use crate::model::{HeldOperation, HeldPlan, RootMounts, Timestamp, Unsteady};
 use crate::monitor::Monitor;
 use crate::plan::gate::Approved;
-use crate::plan::release::{Release, is_same};
+use crate::plan::release::{Release, as_held, is_same};
 use crate::roots::{self, Anchor, Anchors};
 
 /// The roots must be where they were on earlier runs, or somebody accepts where they are now. A replica below the
@@ -133,7 +133,8 @@ pub fn tell(job: &Job, approved: &Approved, held_back: &HeldBack, run: i64, moni
         monitor.note(&format!("plan {number} is still held: {held}"));
     } else {
         let command = job.approve_command(run);
-        monitor.warning(&format!("deletes are held as plan {run} (to let them go: {command}): {held}"));
+        let what = if approved.holds_overwrites() { "changes" } else { "deletes" };
+        monitor.warning(&format!("{what} are held as plan {run} (to let them go: {command}): {held}"));
     }
 }
 
@@ -151,53 +152,50 @@ pub fn tell_dropped(dropped: Option<i64>, before: Option<&HeldPlan>, monitor: &d
 
 /// Says what became of an approved plan.
 pub fn tell_release(release: Release, monitor: &dyn Monitor) {
-    let Release { run, released, changed, gone } = release;
+    let Release { run, released, changed, gone, overwrites } = release;
+    let what = if overwrites { "changes" } else { "deletes" };
     if released == 0 {
         monitor.warning(&format!(
-            "the approved plan {run} is dropped: none of its deletes is planned as it was held ({changed} entries changed \
-             in the replica, {gone} deletes are not planned any more)"
+            "the approved plan {run} is dropped: none of its {what} is planned as it was held ({changed} entries changed \
+             in the replica, {gone} {what} are not planned any more)"
         ));
     } else if changed + gone > 0 {
         monitor.warning(&format!(
-            "of the approved plan {run}, {released} deletes go ahead; {changed} are not covered any more, because their \
+            "of the approved plan {run}, {released} {what} go ahead; {changed} are not covered any more, because their \
              entries changed in the replica: the gate decides about them as about any other; {gone} are not planned any more"
         ));
     } else {
-        monitor.note(&format!("the approved plan {run} goes ahead: {released} deletes"));
+        monitor.note(&format!("the approved plan {run} goes ahead: {released} {what}"));
     }
 }
 
-/// The deletes that a run held, as the manifest is to have them.
+/// The operations that a run held, as the manifest is to have them.
 #[derive(Debug, Default)]
 pub struct HeldBack {
     /// The number of the stored plan, if its deletes are the ones that are held.
     pub same_as: Option<i64>,
-    deletes: Vec<HeldDelete>,
+    operations: Vec<HeldOperation>,
 }
 
 impl HeldBack {
     /// What `approved` holds, given what was held before.
     pub fn of(approved: &Approved, before: Option<&HeldPlan>, unsteady: Unsteady) -> Self {
-        let held = approved.held_deletes();
+        let held = approved.held_operations();
         let same = before.filter(|before| !held.is_empty() && is_same(held, before, unsteady));
-        let figures = |operation: &Operation| {
-            let replica = operation.replica?.fingerprint;
-            Some(HeldDelete { path: operation.path.clone(), replica })
-        };
         match same {
-            Some(same) => Self { same_as: Some(same.run), deletes: Vec::new() },
-            None => Self { same_as: None, deletes: held.iter().filter_map(figures).collect() },
+            Some(same) => Self { same_as: Some(same.run), operations: Vec::new() },
+            None => Self { same_as: None, operations: held.iter().filter_map(as_held).collect() },
         }
     }
 
     /// Returns the plan that `run` leaves held, if it holds anything.
     pub fn plan(&self, run: i64) -> Option<HeldAs> {
-        let anew = || (!self.deletes.is_empty()).then_some(HeldAs { number: run, again: false });
+        let anew = || (!self.operations.is_empty()).then_some(HeldAs { number: run, again: false });
         self.same_as.map(|number| HeldAs { number, again: true }).or_else(anew)
     }
 
     /// For the manifest.
     pub fn holding(&self) -> Holding<'_> {
-        if self.same_as.is_some() { Holding::Same } else { Holding::Anew(&self.deletes) }
+        if self.same_as.is_some() { Holding::Same } else { Holding::Anew(&self.operations) }
     }
 }

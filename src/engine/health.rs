@@ -20,7 +20,7 @@ pub fn ailments(overview: Option<&Overview>, max_age: Option<Duration>, now: Tim
         count => found.push(format!("{count} problems (see status --problems)")),
     }
     if let Some(held) = &overview.held {
-        found.push(format!("{} deletes are held since run {}: {}", held.deletes, held.run, held.reason));
+        found.push(format!("{} are held since run {}: {}", held.counts(), held.run, held.reason));
     }
     match (overview.last_good.as_ref().and_then(|run| run.ended), max_age) {
         (None, _) => found.push("no run was good yet".to_owned()),

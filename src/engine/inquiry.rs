@@ -224,7 +224,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
             Step::Suspect(suspect) => self.look_into(*suspect),
             Step::Early(early) => {
                 let Some(pioneer) = &mut self.pioneer else {
-                    self.planner.defer(*early);
+                    self.planner.foresee(*early);
                     return Ok(());
                 };
                 (self.books.prepare)()?;

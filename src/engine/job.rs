@@ -15,6 +15,7 @@ use crate::model::{Capabilities, DeviceSet, RootMounts, Side, Timestamp, Unstead
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Rights;
+use crate::plan::early::PLANNED_MOST;
 use crate::resolved;
 use crate::roots::{self, Anchor, Anchors, Boundaries, RootPaths};
 use crate::store::Mounts;
@@ -43,6 +44,8 @@ pub struct Job {
     pub abreast: usize,
     /// So long verification may go on along with a run, so that the next one is not late; `None`: as long as it takes.
     pub verify_for: Option<Duration>,
+    /// New entries, or deletes, that a look at both trees plans at most before it leaves planning to a second one.
+    pub planned_most: usize,
 }
 
 /// Both trees, open.
@@ -95,7 +98,15 @@ impl Job {
                 &paths.replica,
             )),
         };
-        Ok(Self { settings, paths, manifest, accept_root: false, abreast: 1, verify_for: None })
+        Ok(Self {
+            settings,
+            paths,
+            manifest,
+            accept_root: false,
+            abreast: 1,
+            verify_for: None,
+            planned_most: PLANNED_MOST,
+        })
     }
 
     /// Refuses a file of this program that would lie inside one of the roots and not be left out of the mirror.
@@ -219,9 +230,11 @@ impl Job {
         }
         expected?;
         claim_replica(replica.as_fd(), &self.paths.replica)?;
+        let source = self.source(source);
+        let replica = self.sparing(self.replica(replica)?, &source)?;
         Ok(Trees {
-            source: self.source(source),
-            replica: self.replica(replica)?,
+            source,
+            replica,
             anchors: Anchors { source: source_anchor, replica: replica_anchor },
             made,
         })
@@ -255,7 +268,10 @@ impl Job {
         if replica.is_none() && !self.accept_root {
             roots::check_cradle(&self.paths, recorded.replica.as_ref())?;
         }
-        Ok(View { source: self.source(source), replica: replica.map(|root| self.replica(root)).transpose()? })
+        let source = self.source(source);
+        let spared = |root| self.sparing(self.replica(root)?, &source);
+        let replica = replica.map(spared).transpose()?;
+        Ok(View { source, replica })
     }
 
     /// The command that lets the deletes held by `run` go ahead.
@@ -293,6 +309,12 @@ impl Job {
         };
         LocalStore::replica(root, mounts)
             .map(|store| store.filtered(Arc::clone(&self.settings.filter)))
+            .map_err(|fault| Error::System { action: fault.action, error: fault.error })
+    }
+
+    fn sparing(&self, replica: LocalStore, source: &LocalStore) -> Result<LocalStore, Error> {
+        replica
+            .sparing(&self.settings.leave_at_root, source)
             .map_err(|fault| Error::System { action: fault.action, error: fault.error })
     }
 

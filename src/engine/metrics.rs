@@ -85,7 +85,7 @@ const METRICS: [Metric; 16] = [
         name: "twinfold_held_deletes",
         kind: "gauge",
         help: "Deletes that are held until they are approved.",
-        of: |overview| Some(number(overview.held.as_ref().map_or(0, |held| held.deletes))),
+        of: |overview| Some(number(overview.held.as_ref().map_or(0, |held| held.deletes + held.overwrites))),
     },
     Metric {
         name: "twinfold_damaged_entries",

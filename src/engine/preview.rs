@@ -19,12 +19,12 @@ use super::workers::Workers;
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
-use crate::manifest::{self, Bounds, Known, ManifestError, Reader, Salvage};
+use crate::manifest::{self, Adoption, Bounds, Known, ManifestError, Reader, Salvage};
 use crate::model::{EntryPath, Record};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
-use crate::plan::gate::{Approved, approve};
+use crate::plan::gate::{Approved, FirstRun, Gate, approve};
 use crate::plan::round::Round;
 use crate::store::local::LocalStore;
 use std::collections::{HashMap, HashSet};
@@ -84,6 +84,11 @@ fn look_ahead(
     let View { source, mut replica } = job.look_at_trees(&root_mounts)?;
     let before = reader.map_or(Ok(None), Reader::held_plan)?;
     source.recall_mounts(source_mounts.clone());
+    let adoption = match reader {
+        Some(reader) => reader.adoption()?,
+        None => Some(Adoption::default()),
+    };
+    let adoption = adoption.or_else(|| succeeds.then(Adoption::default));
     let known = succeeds || reader.is_some_and(|reader| reader.knows_entries().unwrap_or(true));
     if replica.is_none() && known {
         return Err(job.replica_gone());
@@ -97,7 +102,8 @@ fn look_ahead(
     let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
     let look =
         Look { job, source: &source, rules: &rules, reader, doubted, workers: &workers, cancel, monitor };
-    let scanned = look.at(replica.as_ref(), None)?;
+    let scanned = look.at(replica.as_ref(), None, Ahead::Nothing)?;
+    let counted = scanned.census.replica_entries;
     let Scanned { plan, census, .. } = match (scanned.again, &mut replica) {
         (Some(again), Some(replica)) => {
             let renamed = again.renamed;
@@ -105,11 +111,12 @@ fn look_ahead(
             replica.look_through(foresight.view());
             // A run remembers them under the new names before it looks again.
             source.recall_mounts(foresight.mounts(&source_mounts));
-            let mut scanned = look.at(Some(replica), Some(&foresight))?;
+            let mut scanned = look.at(Some(replica), Some(&foresight), again.ahead)?;
             scanned.plan.renamed = renamed.iter().map(relocate::planned).collect();
             scanned
         }
-        (again, _) => Scanned { again, ..scanned },
+        // Without a replica nothing is left to a second look.
+        (_, _) => Scanned { again: None, ..scanned },
     };
     if cancel.requested() {
         return Err(Error::Interrupted);
@@ -132,8 +139,12 @@ fn look_ahead(
         let unplanned = losses::problems(&losses).filter(|problem| !planned.contains(&problem.path));
         tally.problems.extend(unplanned);
     }
-    let limit = job.settings.max_delete;
-    let approved = approve(plan, &census, limit, before.as_ref(), job.unsteady(), succeeds);
+    let first = adoption.map(|adoption| FirstRun {
+        replica_had: adoption.replica_had.unwrap_or(counted),
+        successor: succeeds,
+    });
+    let (limit, unsteady) = (job.settings.max_delete, job.unsteady());
+    let approved = approve(plan, &Gate { census: &census, limit, before: before.as_ref(), unsteady, first });
     if let Some(release) = approved.release() {
         gates::tell_release(release, monitor);
     }
@@ -145,7 +156,7 @@ fn look_ahead(
         tally,
         census,
         held: approved.held(),
-        held_deletes: approved.held_deletes().to_vec(),
+        held_operations: approved.held_operations().to_vec(),
         held_plan: None,
         verified: Rebuilt::default(),
         interrupted: false,
@@ -168,8 +179,14 @@ struct Look<'e> {
 }
 
 impl Look<'_> {
-    /// Plans; with `foresight` as if folders had their new names already.
-    fn at(&self, replica: Option<&LocalStore>, foresight: Option<&Foresight>) -> Result<Scanned, Error> {
+    /// Plans; with `foresight` as if folders had their new names already. What is `ahead` a run brings over before it
+    /// has a plan.
+    fn at(
+        &self,
+        replica: Option<&LocalStore>,
+        foresight: Option<&Foresight>,
+        ahead: Ahead,
+    ) -> Result<Scanned, Error> {
         let rows = || self.reader.into_iter().flat_map(|reader| reader.rows(Bounds::All));
         let doubt = |row: Result<Record, ManifestError>| -> Result<Record, Error> {
             let row = row?;
@@ -211,6 +228,8 @@ impl Look<'_> {
             settle: &mut |_| Ok(()),
         };
         let seen = self.reader.map_or(Ok(None), Reader::last_complete)?;
+        // As in a run: without rows nothing has another name, and all that is new is planned in one look.
+        let is_first_look = foresight.is_none() && self.reader.map_or(Ok(false), Reader::knows_entries)?;
         let scan = Scan {
             expected: seen.map(|figures| figures.entries),
             job: self.job,
@@ -220,8 +239,9 @@ impl Look<'_> {
             cancel: self.cancel,
             site: None,
             looks: Looks::AtAll,
-            renames: foresight.is_none() && self.job.settings.filter.is_placeless(),
-            ahead: Ahead::Nothing,
+            renames: is_first_look && self.job.settings.filter.is_placeless(),
+            most: if is_first_look { self.job.planned_most } else { usize::MAX },
+            ahead,
             round: Round::default(),
             foresight,
             readied: HashMap::new(),

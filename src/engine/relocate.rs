@@ -170,6 +170,7 @@ pub fn planned(renamed: &Renamed) -> Operation {
         origin: None,
         from: Some(renamed.way.rows.clone()),
         displaces: false,
+        loses: false,
     }
 }
 

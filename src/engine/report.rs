@@ -85,8 +85,8 @@ pub struct Report {
     pub census: Census,
     /// Why deletes were held, if they were.
     pub held: Option<Held>,
-    /// The deletes that were held, in path order.
-    pub held_deletes: Vec<Operation>,
+    /// The operations that were held, in path order.
+    pub held_operations: Vec<Operation>,
     /// The plan that they are held as; `None`: nothing is held, or this is a dry run.
     pub held_plan: Option<HeldAs>,
     /// What was verified along with it.
@@ -142,7 +142,7 @@ impl Report {
             adopted: self.tally.adopted,
             bytes: self.tally.bytes,
             problems: self.tally.problems.len() as u64,
-            held: self.held_deletes.len() as u64,
+            held: self.held_operations.len() as u64,
             message: self.held.map(|held| held.to_string()),
         }
     }

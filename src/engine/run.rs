@@ -1,7 +1,9 @@
 //! One run from its first look to its last row.
 
+mod adoption;
 mod rounds;
 mod tending;
+mod verify;
 
 use super::absent::Search;
 use super::books::Books;
@@ -12,9 +14,8 @@ use super::execute::{Affected, Grounds, MixedCopies, Partials, Site, execute, fi
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
 use super::job::{Job, Trees};
-use super::losses;
 use super::opened;
-use super::rebuild::{Rebuilt, verify_along};
+use super::rebuild::Rebuilt;
 use super::recall::settled_names;
 use super::relocate;
 use super::renames::{Renamed, identify};
@@ -27,20 +28,20 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
-use crate::manifest::{self, Bounds, Manifest, ManifestError, RunFigures, RunKind};
+use crate::manifest::{self, Adoption, Bounds, Manifest, ManifestError, RunFigures, RunKind};
 use crate::model::{Change, EntryPath, Record, Verb};
 use crate::monitor::Monitor;
 use crate::plan::Plan;
-use crate::plan::ages::{Ages, Extent};
+use crate::plan::ages::Ages;
 use crate::plan::census::Census;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
-use crate::plan::gate::approve;
+use crate::plan::gate::{FirstRun, Gate, approve};
 use crate::plan::round::Round;
 use crate::store::local::LocalStore;
 use crate::transfer::clone::Clones;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 use tending::tend;
@@ -68,6 +69,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let manifest = job.open_manifest(lock, began, monitor)?;
     let recorded = manifest.root_mounts()?;
     let successor = manifest.is_successor()?;
+    let adoption = manifest.adoption()?.or_else(|| successor.then(Adoption::default));
     let first_run = !successor && !manifest.knows_entries()?;
     let opened = job.open_trees(first_run, &recorded).and_then(|trees| {
         let apart = gates::see_apart(job, &recorded, &trees)?;
@@ -100,7 +102,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         tally: Tally::default(),
         census: Census::default(),
         held: None,
-        held_deletes: Vec::new(),
+        held_operations: Vec::new(),
         held_plan: None,
         verified: Rebuilt::default(),
         interrupted: false,
@@ -121,18 +123,24 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         partials: &partials,
         ages: RefCell::default(),
         in_rounds: Cell::default(),
+        adoption,
+        replica_had: Cell::default(),
+        is_seen_through: Cell::new(true),
     };
     let outcome = pass.plan(&mut report).and_then(|(mut plan, site)| {
         let (source, filter) = (&trees.source, &*job.settings.filter);
         Search { source, manifest: &manifest, rules: &rules, filter, cancel, monitor }
             .keep_what_moved(&mut plan)?;
-        let limit = job.settings.max_delete;
-        let approved = approve(plan, &report.census, limit, before.as_ref(), job.unsteady(), successor);
-        held_back = HeldBack::of(&approved, before.as_ref(), job.unsteady());
+        let first =
+            adoption.map(|_| FirstRun { replica_had: pass.replica_had.get().unwrap_or_default(), successor });
+        let (limit, unsteady) = (job.settings.max_delete, job.unsteady());
+        let before = before.as_ref();
+        let approved = approve(plan, &Gate { census: &report.census, limit, before, unsteady, first });
+        held_back = HeldBack::of(&approved, before, unsteady);
         gates::tell(job, &approved, &held_back, run, monitor);
         report.held_plan = held_back.plan(run);
         report.held = approved.held();
-        report.held_deletes = approved.held_deletes().to_vec();
+        report.held_operations = approved.held_operations().to_vec();
         execute(&site, &approved, &workers, &manifest, &mut report.tally, monitor)?;
         pass.settle_rounds(approved.plan())?;
         pass.verify(&mut report)
@@ -158,6 +166,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
             if successor && report.exit_code() == ExitCode::Ok {
                 manifest.settle_succession()?;
             }
+            pass.settle_adoption(&report)?;
             Ok(report)
         }
         // What stopped the run says more than that it could not be noted.
@@ -186,6 +195,12 @@ struct Pass<'e> {
     ages: RefCell<Ages>,
     /// There were rounds of names before the plan.
     in_rounds: Cell<bool>,
+    /// No run of the pair has ended well yet.
+    adoption: Option<Adoption>,
+    /// Entries that the replica had before anything was brought over; counted in a first run only.
+    replica_had: Cell<Option<u64>>,
+    /// Nothing in either tree was kept from being looked at.
+    is_seen_through: Cell<bool>,
 }
 
 impl<'e> Pass<'e> {
@@ -222,19 +237,21 @@ impl<'e> Pass<'e> {
         let site = self.site();
         // Without rows nothing is known under another name, and a second look would be told nothing.
         let first = self.manifest.knows_entries()?;
-        let ahead = if first {
-            Ahead::Nothing
-        } else if self.trees.replica.holds_anything() {
-            Ahead::AllBut(HashSet::new())
-        } else {
-            Ahead::Everything
-        };
+        // Nor does anything go ahead in a replica that holds things and is new to the manifest: first it is to be known
+        // how much that is.
+        let ahead =
+            if first || self.trees.replica.holds_anything() { Ahead::Nothing } else { Ahead::Everything };
+        let most = if ahead == Ahead::Everything { usize::MAX } else { self.job.planned_most };
+        if ahead == Ahead::Everything {
+            self.count_replica(0)?;
+        }
         let filter = &self.job.settings.filter;
         // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
         let renames = first && filter.is_placeless();
         let look = self.looks(first);
         let mut scanned =
-            self.look(&site, (look, renames), (ahead.clone(), Round::first()), HashMap::new(), report)?;
+            self.look(&site, (look, renames, most), (ahead.clone(), Round::first()), HashMap::new(), report)?;
+        self.count_replica(scanned.census.replica_entries)?;
         let Some(again) = scanned.again.take() else { return self.in_rounds(scanned, site, ahead, report) };
         report.tally.adopted += scanned.adopted;
         let readied =
@@ -244,7 +261,7 @@ impl<'e> Pass<'e> {
         // What the first look mended may have lost something.
         let site = Site { owner_lost: site.owner_lost, ..self.site() };
         let whose = (again.ahead.clone(), Round::first());
-        let scanned = self.look(&site, (Looks::AtAll, false), whose, readied, report)?;
+        let scanned = self.look(&site, (Looks::AtAll, false, usize::MAX), whose, readied, report)?;
         self.in_rounds(scanned, site, again.ahead, report)
     }
 
@@ -277,7 +294,7 @@ impl<'e> Pass<'e> {
     fn look(
         &self,
         site: &Site<'_, LocalStore, LocalStore>,
-        (looks, renames): (Looks, bool),
+        (looks, renames, most): (Looks, bool, usize),
         (ahead, round): (Ahead, Round),
         readied: HashMap<EntryPath, Option<Verb>>,
         report: &mut Report,
@@ -330,41 +347,13 @@ impl<'e> Pass<'e> {
             site: Some((site, manifest)),
             looks,
             renames,
+            most,
             ahead,
             round,
             foresight: None,
             readied,
         };
         scan.plan(rows, self.workers, books, self.monitor)
-    }
-
-    /// Verifies the part of the tree whose turn it is, says what is damaged, and notes how far verification has come.
-    fn verify(&self, report: &mut Report) -> Result<(), Error> {
-        let mut ages = self.ages.take();
-        // What this run read or brought over is in no row that its look met; the next one counts it as it is.
-        let new = report.census.source_bytes.saturating_sub(ages.all().bytes);
-        if ages.all().files == 0 {
-            ages = self.manifest.ages_written()?;
-        } else if new > 0 {
-            ages.note_all(
-                self.rules.began.seconds,
-                Extent { files: report.tally.of(Verb::Copy), bytes: new },
-            );
-        }
-        let (trees, rules) = (self.trees, self.rules);
-        report.verified =
-            verify_along(self.job, (trees, rules), self.manifest, &mut ages, self.cancel, self.monitor)?;
-        for problem in std::mem::take(&mut report.verified.problems) {
-            report.tally.problems.push(problem);
-        }
-        damage::tell(self.manifest, &mut report.tally, self.monitor)?;
-        losses::tell(
-            self.manifest,
-            (self.rules.rights.uid, self.rules.began),
-            &mut report.tally,
-            self.monitor,
-        )?;
-        Ok(self.manifest.note_coverage(&ages.days())?)
     }
 
     /// Notes what a scan counted, and says what could not be looked at.
@@ -374,6 +363,7 @@ impl<'e> Pass<'e> {
         self.manifest.remember_source_mounts(&self.trees.source.mounts())?;
         report.census = census;
         report.tally.adopted += adopted;
+        self.is_seen_through.set(self.is_seen_through.get() && plan.problems.is_empty());
         for problem in std::mem::take(&mut plan.problems) {
             report.tally.problem(problem, self.monitor);
         }

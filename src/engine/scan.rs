@@ -47,6 +47,8 @@ pub struct Scan<'e> {
     pub looks: Looks,
     /// Look for folders that have another name; a second look may follow.
     pub renames: bool,
+    /// New entries, or deletes, that are planned at most before planning is left to a second look.
+    pub most: usize,
     /// Which new entries go ahead.
     pub ahead: Ahead,
     /// Whose names are decided about.
@@ -88,7 +90,12 @@ impl Scan<'_> {
         monitor.phase(Phase::Scan, self.expected.map(|entries| Amount { entries, bytes: 0 }));
         let comparison =
             self.replica.map(|replica| comparison(self.job, self.source, replica, self.rules, self.cancel));
-        let mode = Mode { renames: self.renames, ahead: self.ahead.clone(), round: self.round.clone() };
+        let mode = Mode {
+            renames: self.renames,
+            most: self.most,
+            ahead: self.ahead.clone(),
+            round: self.round.clone(),
+        };
         let trend = Trend::new(self.looks);
         let look = trend.look();
         std::thread::scope(|scope| {

@@ -11,7 +11,7 @@ use super::entries::wrong;
 use super::error::{ManifestError, sqlite};
 use super::open::{JobRoots, Manifest, beside_a_run};
 use super::schema;
-use crate::model::{EntryPath, Fingerprint, HeldDelete, HeldPlan, Kind, Timestamp};
+use crate::model::{EntryPath, Fingerprint, HeldOperation, HeldPlan, Kind, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 use std::path::Path;
@@ -23,8 +23,10 @@ pub struct HeldRow {
     pub run: i64,
     /// Why.
     pub reason: String,
-    /// How many.
+    /// How many deletes.
     pub deletes: u64,
+    /// How many overwrites, in a first run.
+    pub overwrites: u64,
     /// When somebody let them go ahead on the next run.
     pub approved: Option<Timestamp>,
 }
@@ -35,7 +37,7 @@ pub enum Holding<'h> {
     /// The very deletes of the plan that is stored.
     Same,
     /// These, in path order, in place of what was stored; maybe none.
-    Anew(&'h [HeldDelete]),
+    Anew(&'h [HeldOperation]),
 }
 
 /// What came of an approval.
@@ -87,17 +89,22 @@ pub fn approve(
 pub(super) fn glance(connection: &Connection, file: &Path) -> Result<Option<HeldRow>, ManifestError> {
     let failed = || sqlite("read", file);
     let approved = if schema::version(connection, file)? < schema::GATES { "NULL" } else { "approved" };
+    let overwrites =
+        if schema::version(connection, file)? < schema::ADOPTION { "0" } else { "sum(d.overwrites)" };
     let sql = format!(
-        "SELECT run, reason, (SELECT count(*) FROM held_deletes d WHERE d.run = held.run), {approved} \
-         FROM held ORDER BY run DESC"
+        "SELECT run, reason, (SELECT count(*) FROM held_deletes d WHERE d.run = held.run), {approved}, \
+         (SELECT {overwrites} FROM held_deletes d WHERE d.run = held.run) FROM held ORDER BY run DESC"
     );
     let mut query = connection.prepare(&sql).map_err(failed())?;
     let mut rows = query
         .query_map([], |row| {
+            let operations = row.get::<_, i64>(2)?.cast_unsigned();
+            let overwrites = row.get::<_, Option<i64>>(4)?.unwrap_or_default().cast_unsigned();
             Ok(HeldRow {
                 run: row.get(0)?,
                 reason: row.get(1)?,
-                deletes: row.get::<_, i64>(2)?.cast_unsigned(),
+                deletes: operations.saturating_sub(overwrites),
+                overwrites,
                 approved: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanos),
             })
         })
@@ -112,20 +119,21 @@ pub(super) fn plan(connection: &Connection, file: &Path) -> Result<Option<HeldPl
     }
     let Some(HeldRow { run, approved, .. }) = glance(connection, file)? else { return Ok(None) };
     let failed = || sqlite("read", file);
-    let mut query = connection
-        .prepare(
-            "SELECT path, kind, mode, size, mtime, mtime_ns, ctime, inode FROM held_deletes \
-             WHERE run = ?1 ORDER BY path",
-        )
-        .map_err(failed())?;
+    let overwrites = if schema::version(connection, file)? < schema::ADOPTION { "0" } else { "overwrites" };
+    let sql = format!(
+        "SELECT path, kind, mode, size, mtime, mtime_ns, ctime, inode, {overwrites} FROM held_deletes \
+         WHERE run = ?1 ORDER BY path"
+    );
+    let mut query = connection.prepare(&sql).map_err(failed())?;
     let rows = query.query_map([run], decode).map_err(failed())?;
-    let deletes = rows.collect::<Result<_, _>>().map_err(failed())?;
-    Ok(Some(HeldPlan { run, approved, deletes }))
+    let operations = rows.collect::<Result<_, _>>().map_err(failed())?;
+    Ok(Some(HeldPlan { run, approved, operations }))
 }
 
-fn decode(row: &Row<'_>) -> rusqlite::Result<HeldDelete> {
-    Ok(HeldDelete {
+fn decode(row: &Row<'_>) -> rusqlite::Result<HeldOperation> {
+    Ok(HeldOperation {
         path: EntryPath::from_bytes(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?),
+        overwrites: row.get(8)?,
         replica: Fingerprint {
             kind: Kind::from_code(row.get(1)?).ok_or_else(|| wrong(1, Type::Integer, "unknown kind"))?,
             mode: row.get(2)?,
@@ -145,7 +153,7 @@ pub(super) fn write(
     reason: &str,
     holding: Holding<'_>,
 ) -> rusqlite::Result<Option<i64>> {
-    let Holding::Anew(deletes) = holding else { return Ok(None) };
+    let Holding::Anew(operations) = holding else { return Ok(None) };
     let dropped = connection
         .prepare("SELECT run FROM held WHERE approved IS NOT NULL")?
         .query_map([], |row| row.get(0))?
@@ -153,15 +161,15 @@ pub(super) fn write(
         .transpose()?;
     connection.execute("DELETE FROM held", [])?;
     connection.execute("DELETE FROM held_deletes", [])?;
-    if deletes.is_empty() {
+    if operations.is_empty() {
         return Ok(dropped);
     }
     connection.execute("INSERT INTO held (run, reason) VALUES (?1, ?2)", params![id, reason])?;
     let mut put = connection.prepare_cached(
-        "INSERT INTO held_deletes (run, path, kind, mode, size, mtime, mtime_ns, ctime, inode) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO held_deletes (run, path, kind, mode, size, mtime, mtime_ns, ctime, inode, overwrites) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    for HeldDelete { path, replica } in deletes {
+    for HeldOperation { path, overwrites, replica } in operations {
         put.execute(params![
             id,
             path.as_bytes(),
@@ -172,9 +180,21 @@ pub(super) fn write(
             replica.mtime.nanos,
             replica.ctime.as_nanos(),
             replica.inode.cast_signed(),
+            overwrites,
         ])?;
     }
     Ok(dropped)
+}
+
+impl HeldRow {
+    /// Returns what is held in words: `12 deletes`, `3 overwrites`, `12 deletes and 3 overwrites`.
+    pub fn counts(&self) -> String {
+        match (self.deletes, self.overwrites) {
+            (deletes, 0) => format!("{deletes} deletes"),
+            (0, overwrites) => format!("{overwrites} overwrites"),
+            (deletes, overwrites) => format!("{deletes} deletes and {overwrites} overwrites"),
+        }
+    }
 }
 
 impl Manifest {

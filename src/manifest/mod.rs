@@ -16,6 +16,7 @@
 //! another pair of roots is refused and left as it is, as is any other file ([`recognize`]); a damaged one is set aside
 //! and rebuilt by adoption.
 
+mod adoption;
 mod awaited;
 mod capabilities;
 mod claim;
@@ -47,6 +48,7 @@ mod trash;
 mod verification;
 mod write;
 
+pub use adoption::Adoption;
 pub use capabilities::HeldBy;
 pub use claim::{Place, recognize};
 pub use confirm::confirm;

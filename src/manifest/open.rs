@@ -211,7 +211,7 @@ pub(super) fn build(
     schema::migrate(&connection, path)?;
     connection
         .execute(
-            "INSERT INTO job (id, source, replica, created) VALUES (1, ?1, ?2, ?3)",
+            "INSERT INTO job (id, source, replica, created, adopting) VALUES (1, ?1, ?2, ?3, 1)",
             params![
                 roots.source.as_os_str().as_bytes(),
                 roots.replica.as_os_str().as_bytes(),

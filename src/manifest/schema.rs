@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("../../migrations/0012_losses.sql"),
     include_str!("../../migrations/0013_awaited.sql"),
     include_str!("../../migrations/0014_patches.sql"),
+    include_str!("../../migrations/0015_first_run.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.
@@ -54,6 +55,9 @@ pub(super) const PARTIALS: i64 = 11;
 
 /// The first schema that remembers what entries are without.
 pub(super) const LOSSES: i64 = 12;
+
+/// The first schema that remembers a first run that has not ended well, and held overwrites.
+pub(super) const ADOPTION: i64 = 15;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;

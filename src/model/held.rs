@@ -1,12 +1,14 @@
-//! Deletes that were held back, with what it takes to know them again.
+//! Operations that were held back, with what it takes to know them again.
 
 use super::{EntryPath, Fingerprint, Kind, Timestamp};
 
-/// One delete that was held back.
+/// One operation that was held back: a delete, or an overwrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldDelete {
+pub struct HeldOperation {
     /// The entry.
     pub path: EntryPath,
+    /// What the replica has there would be overwritten, not deleted.
+    pub overwrites: bool,
     /// What the replica had there.
     pub replica: Fingerprint,
 }
@@ -20,7 +22,7 @@ pub struct Unsteady {
     pub inode: bool,
 }
 
-impl HeldDelete {
+impl HeldOperation {
     /// Whether `now` is what was held: for a folder the same object, for anything else also
     /// unchanged. (What lies in a folder has deletes of its own.)
     pub fn fits(&self, now: &Fingerprint, unsteady: Unsteady) -> bool {
@@ -34,15 +36,15 @@ impl HeldDelete {
     }
 }
 
-/// Held deletes under the number of the run that held them first, as the manifest has them.
+/// Held operations under the number of the run that held them first, as the manifest has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldPlan {
     /// The number.
     pub run: i64,
-    /// When somebody let them go ahead.
+    /// When somebody approved them.
     pub approved: Option<Timestamp>,
-    /// The deletes, in path order.
-    pub deletes: Vec<HeldDelete>,
+    /// The operations, in path order.
+    pub operations: Vec<HeldOperation>,
 }
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ mod tests {
             (Fingerprint { ctime: later, ..file }, false, true),
             (Fingerprint { inode: 10, ..file }, false, true),
         ];
-        let held = |replica| HeldDelete { path: EntryPath::from("x"), replica };
+        let held = |replica| HeldOperation { path: EntryPath::from("x"), overwrites: false, replica };
         for (now, fits, loosely) in table {
             assert_eq!(held(file).fits(&now, Unsteady::default()), fits, "{now:?}");
             assert_eq!(held(file).fits(&now, any), loosely, "{now:?}");

@@ -26,7 +26,7 @@ pub use device_set::DeviceSet;
 pub use digest::Digest;
 pub use entry::{Entry, Seen};
 pub use finding::{Damage, Drift, Finding, Verdict};
-pub use held::{HeldDelete, HeldPlan, Unsteady};
+pub use held::{HeldOperation, HeldPlan, Unsteady};
 pub use loss::{Loss, Losses, Lost};
 pub use operation::{Done, Operation, Verb};
 pub use partial::{Mark, Partial, StagedObject, UnfinishedPatch};

@@ -64,6 +64,9 @@ pub struct Operation {
     /// The same name is taken by the other kind of entry (a folder where a file is to come, or
     /// the reverse), which a delete of this plan removes.
     pub displaces: bool,
+    /// Takes content away of which no row knows that it came from the source: an entry that the source does not have,
+    /// one of another kind, or a newer one.
+    pub loses: bool,
 }
 
 impl Operation {

@@ -113,6 +113,7 @@ mod tests {
             origin: None,
             from: None,
             displaces: false,
+            loses: false,
         }
     }
 

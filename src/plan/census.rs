@@ -1,5 +1,6 @@
 //! How much a scan saw.
 
+use super::is_litter;
 use super::join::Joined;
 use crate::model::{DeviceSet, Kind, Seen};
 
@@ -12,6 +13,8 @@ pub struct Census {
     pub source_bytes: u64,
     /// Rows of the manifest of what either tree still has, the root's not counted.
     pub rows: u64,
+    /// Entries of the replica, its root, what is left alone in it and temporaries not counted.
+    pub replica_entries: u64,
     /// Of the source's entries, those that every new file system has: `lost+found`, as a folder of its root.
     pub furniture: u64,
     /// Device nodes that are left out because the source is mounted without them.
@@ -36,6 +39,7 @@ impl Census {
         let there = |seen: &Option<Seen>| seen.as_ref().is_some_and(|seen| *seen != Seen::Excluded);
         let somewhere = there(&joined.source) || there(&joined.replica);
         self.rows += u64::from(joined.row.is_some() && somewhere);
+        self.replica_entries += u64::from(there(&joined.replica) && !is_litter(&joined.path));
         if let Some(seen) = &joined.source {
             self.source_entries += 1;
             self.furniture += u64::from(joined.path.as_bytes() == LOST_AND_FOUND);

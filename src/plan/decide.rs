@@ -105,7 +105,8 @@ pub fn decide(joined: &Joined, knowledge: Option<&Knowledge>, rules: &Rules) -> 
         (None, Some(Seen::Unlisted(_, cause))) => unreadable(path, Side::Replica, "list", cause),
         (None, Some(Seen::Present(replica))) => {
             let origin = row.cloned().map(Box::new);
-            Decision::Operate(Operation { origin, ..operation(path, Verb::Delete, None, Some(*replica)) })
+            let delete = operation(path, Verb::Delete, None, Some(*replica));
+            Decision::Operate(Operation { origin, loses: row.is_none(), ..delete })
         }
         (Some(Seen::Present(source)), None) => bring_over(path, source, None, row, rules),
         (Some(Seen::Present(source)), Some(Seen::Unlisted(replica, cause))) => {
@@ -145,7 +146,7 @@ fn both_there(
     }
     if src.kind != rep.kind || source.rdev != replica.rdev || (src.kind.has_content() && src.size != rep.size)
     {
-        return bring_over(path, source, Some(replica), row, rules);
+        return replace(path, source, replica, row, rules);
     }
     if row.is_none() && knowledge.is_none() && rules.trust_metadata && is_alike(source, replica, rules) {
         let racy = is_racy(src.ctime, rules.began, rules.tick_nanos, None);
@@ -165,7 +166,7 @@ fn both_there(
             both_there(path, source, replica, row, Some(&known), rules)
         }
         None => Decision::Ask,
-        Some(Knowledge::Different) => bring_over(path, source, Some(replica), row, rules),
+        Some(Knowledge::Different) => replace(path, source, replica, row, rules),
         // Sizes agree, so nothing is lost by looking again on the next run.
         Some(Knowledge::Vanished) => Decision::Unchanged,
         Some(Knowledge::Failed(problem)) => Decision::Problem(problem.clone()),
@@ -209,6 +210,16 @@ fn is_alike(source: &Stat, replica: &Stat, rules: &Rules) -> bool {
         && replica.links == 1
         && rules.rights.desired(source).met(replica)
         && rules.rights.held.times.cut(source.fingerprint.mtime) == replica.fingerprint.mtime
+}
+
+/// What is done where the replica has something else than the source.
+fn replace(path: &EntryPath, source: &Stat, replica: &Stat, row: Option<&Record>, rules: &Rules) -> Decision {
+    let (src, rep) = (&source.fingerprint, &replica.fingerprint);
+    let loses = row.is_none() && (src.kind != rep.kind || rep.mtime > src.mtime);
+    match bring_over(path, source, Some(replica), row, rules) {
+        Decision::Operate(operation) => Decision::Operate(Operation { loses, ..operation }),
+        decision => decision,
+    }
 }
 
 fn bring_over(
@@ -264,6 +275,7 @@ fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option
         origin: None,
         from: None,
         displaces: false,
+        loses: false,
     }
 }
 

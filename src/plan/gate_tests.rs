@@ -1,10 +1,10 @@
 //! The gates' truth tables: what is held, what an approval lets go, what waits.
 
 use super::census::Census;
-use super::gate::{MaxDelete, approve};
+use super::gate::{Approved, FirstRun, Gate, Held, MaxDelete};
 use super::{Plan, release};
 use crate::model::{
-    EntryPath, Fingerprint, HeldDelete, HeldPlan, Kind, Operation, Stat, Timestamp, Unsteady, Verb,
+    EntryPath, Fingerprint, HeldOperation, HeldPlan, Kind, Operation, Stat, Timestamp, Unsteady, Verb,
 };
 
 fn delete(path: &str) -> Operation {
@@ -18,7 +18,13 @@ fn delete(path: &str) -> Operation {
         origin: None,
         from: None,
         displaces: false,
+        loses: false,
     }
+}
+
+fn approve(plan: Plan, census: &Census, limit: MaxDelete, before: Option<&HeldPlan>) -> Approved {
+    let unsteady = Unsteady::default();
+    super::gate::approve(plan, &Gate { census, limit, before, unsteady, first: None })
 }
 
 fn plan(deletes: usize) -> Plan {
@@ -62,10 +68,10 @@ fn deletes_are_held_exactly_where_the_table_says() {
     ];
     for (deletes, source_entries, rows, limit, held) in table {
         let census = Census { source_entries, rows, ..Census::default() };
-        let approved = approve(plan(deletes), &census, limit, None, Unsteady::default(), false);
+        let approved = approve(plan(deletes), &census, limit, None);
         let got = approved.held();
         assert_eq!(got.is_some(), held, "{deletes} {source_entries} {rows} {limit}: {got:?}");
-        assert_eq!(approved.held_deletes().len(), if held { deletes } else { 0 });
+        assert_eq!(approved.held_operations().len(), if held { deletes } else { 0 });
     }
 }
 
@@ -73,7 +79,7 @@ fn deletes_are_held_exactly_where_the_table_says() {
 fn what_only_got_another_name_is_not_counted_as_lost() {
     let census = Census { source_entries: 40, rows: 100, ..Census::default() };
     let half = MaxDelete::Percent(50.0);
-    let held = |plan| approve(plan, &census, half, None, Unsteady::default(), false).held();
+    let held = |plan| approve(plan, &census, half, None).held();
     assert!(held(plan(60)).is_some());
     assert!(held(Plan { moved: 10, ..plan(60) }).is_none());
 }
@@ -83,14 +89,21 @@ fn what_a_held_delete_blocks_waits_and_the_rest_goes_on() {
     let mut plan = Plan { deletes: vec![delete("a/"), delete("a/x")], ..Plan::default() };
     let copy = |path: &str, displaces| Operation { verb: Verb::Copy, displaces, ..delete(path) };
     plan.entries = vec![copy("a", true), copy("b", false)];
-    let approved = approve(plan, &EMPTY, MaxDelete::Off, None, Unsteady::default(), false);
+    let approved = approve(plan, &EMPTY, MaxDelete::Off, None);
     assert_eq!(paths(&approved.plan().entries), ["b"]);
     assert!(approved.plan().deletes.is_empty());
-    assert_eq!(paths(approved.held_deletes()), ["a/", "a/x"]);
+    assert_eq!(paths(approved.held_operations()), ["a/", "a/x"]);
 }
 
 /// A source without an entry: whatever would be deleted is held.
-const EMPTY: Census = Census { source_entries: 0, source_bytes: 0, rows: 0, furniture: 0, nodes_left_out: 0 };
+const EMPTY: Census = Census {
+    source_entries: 0,
+    source_bytes: 0,
+    rows: 0,
+    replica_entries: 0,
+    furniture: 0,
+    nodes_left_out: 0,
+};
 
 fn paths(operations: &[Operation]) -> Vec<String> {
     operations.iter().map(|operation| operation.path.to_string()).collect()
@@ -108,10 +121,10 @@ fn delete_of(path: &str, inode: u64) -> Operation {
 fn held_before(approved: bool, deletes: &[(&str, u64)]) -> HeldPlan {
     let held = |&(path, inode): &(&str, u64)| {
         let fingerprint = delete_of(path, inode).replica.unwrap().fingerprint;
-        HeldDelete { path: EntryPath::from(path), replica: fingerprint }
+        HeldOperation { path: EntryPath::from(path), overwrites: false, replica: fingerprint }
     };
     let approved = approved.then(Timestamp::default);
-    HeldPlan { run: 7, approved, deletes: deletes.iter().map(held).collect() }
+    HeldPlan { run: 7, approved, operations: deletes.iter().map(held).collect() }
 }
 
 #[test]
@@ -137,9 +150,9 @@ fn an_approval_releases_exactly_what_was_held_and_is_still_the_same() {
         let deletes = planned.iter().map(|&(path, inode)| delete_of(path, inode)).collect();
         let plan = Plan { deletes, ..Plan::default() };
         let before = held_before(true, &before);
-        let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before), Unsteady::default(), false);
+        let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before));
         assert_eq!(paths(&approved.plan().deletes), deleted, "{planned:?}");
-        assert_eq!(paths(approved.held_deletes()), held, "{planned:?}");
+        assert_eq!(paths(approved.held_operations()), held, "{planned:?}");
         let release = approved.release().unwrap();
         assert_eq!((release.released, release.changed, release.gone), counts, "{planned:?}");
     }
@@ -150,13 +163,13 @@ fn what_is_held_but_not_approved_stays_held_and_is_known_again() {
     let plan = || Plan { deletes: vec![delete_of("a", 1)], ..Plan::default() };
     let before = held_before(false, &[("a", 1)]);
     let unsteady = Unsteady::default();
-    let approved = approve(plan(), &EMPTY, MaxDelete::Off, Some(&before), unsteady, false);
-    assert_eq!(paths(approved.held_deletes()), ["a"]);
+    let approved = approve(plan(), &EMPTY, MaxDelete::Off, Some(&before));
+    assert_eq!(paths(approved.held_operations()), ["a"]);
     assert_eq!(approved.release(), None);
-    assert!(release::is_same(approved.held_deletes(), &before, unsteady));
+    assert!(release::is_same(approved.held_operations(), &before, unsteady));
     let other = held_before(false, &[("a", 2)]);
-    assert!(!release::is_same(approved.held_deletes(), &other, unsteady));
-    assert!(release::is_same(approved.held_deletes(), &other, Unsteady { inode: true, ctime: false }));
+    assert!(!release::is_same(approved.held_operations(), &other, unsteady));
+    assert!(release::is_same(approved.held_operations(), &other, Unsteady { inode: true, ctime: false }));
     assert!(!release::is_same(&[], &before, unsteady));
 }
 
@@ -169,9 +182,9 @@ fn what_waits_only_for_released_deletes_goes_ahead_with_them() {
         ..Plan::default()
     };
     let before = held_before(true, &[("a/", 1)]);
-    let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before), Unsteady::default(), false);
+    let approved = approve(plan, &EMPTY, MaxDelete::Off, Some(&before));
     assert_eq!(paths(&approved.plan().entries), ["a"]);
-    assert_eq!(paths(approved.held_deletes()), ["b/"]);
+    assert_eq!(paths(approved.held_operations()), ["b/"]);
 }
 
 #[test]
@@ -179,7 +192,90 @@ fn no_released_delete_hides_another_one_as_moved() {
     let before = held_before(true, &[("a", 1)]);
     let plan = Plan { deletes: vec![delete_of("a", 1), delete_of("b", 2)], moved: 1, ..Plan::default() };
     let census = Census { source_entries: 5, rows: 7, ..Census::default() };
-    let approved = approve(plan, &census, MaxDelete::Count(0), Some(&before), Unsteady::default(), false);
+    let approved = approve(plan, &census, MaxDelete::Count(0), Some(&before));
     assert_eq!(paths(&approved.plan().deletes), ["a"]);
-    assert_eq!(paths(approved.held_deletes()), ["b"]);
+    assert_eq!(paths(approved.held_operations()), ["b"]);
+}
+
+/// A first run over a replica that had so many entries.
+fn first_run(plan: Plan, had: u64, limit: MaxDelete, before: Option<&HeldPlan>) -> Approved {
+    let census = Census { source_entries: 1, ..Census::default() };
+    let first = Some(FirstRun { replica_had: had, successor: false });
+    super::gate::approve(plan, &Gate { census: &census, limit, before, unsteady: Unsteady::default(), first })
+}
+
+fn stray(path: &str) -> Operation {
+    Operation { loses: true, ..delete_of(path, 1) }
+}
+
+fn newer(path: &str) -> Operation {
+    Operation { verb: Verb::Copy, ..stray(path) }
+}
+
+#[test]
+fn a_first_run_holds_more_than_the_share_of_what_the_replica_had() {
+    let (half, count) = (MaxDelete::Percent(50.0), MaxDelete::Count);
+    // (strays, newer ones, entries that the replica had, limit, held)
+    let table = [
+        (0, 0, 0, half, false),
+        (1, 0, 1, half, true),
+        (0, 1, 1, half, true),
+        (1, 0, 2, half, false),
+        (1, 1, 2, half, true),
+        (1, 0, 10, half, false),
+        (5, 0, 10, half, false),
+        (3, 3, 10, half, true),
+        (500, 0, 1000, half, false),
+        (501, 0, 1000, half, true),
+        (3, 0, 1000, count(3), false),
+        (2, 2, 1000, count(3), true),
+        (1, 0, 1000, count(0), true),
+        (100, 100, 100, MaxDelete::Off, false),
+    ];
+    for (strays, overwrites, had, limit, held) in table {
+        let deletes = (0..strays).map(|n| stray(&format!("s{n:04}"))).collect();
+        let entries = (0..overwrites).map(|n| newer(&format!("n{n:04}"))).collect();
+        let approved = first_run(Plan { deletes, entries, ..Plan::default() }, had, limit, None);
+        let what = format!("{strays} {overwrites} {had} {limit}: {:?}", approved.held());
+        assert_eq!(matches!(approved.held(), Some(Held::FirstRun { .. })), held, "{what}");
+        assert_eq!(approved.held_operations().len(), if held { strays + overwrites } else { 0 }, "{what}");
+        assert_eq!(approved.plan().entries.len(), if held { 0 } else { overwrites }, "{what}");
+    }
+}
+
+#[test]
+fn what_is_linked_to_a_held_overwrite_waits_with_it_and_an_approval_releases_the_same_only() {
+    let plan = || {
+        let link = |path: &str, from: &str| Operation {
+            verb: Verb::Link,
+            from: Some(EntryPath::from(from)),
+            replica: None,
+            ..delete(path)
+        };
+        let free = Operation { replica: None, loses: false, ..newer("c") };
+        Plan {
+            entries: vec![newer("a"), free],
+            links: vec![link("b", "a"), link("d", "c")],
+            deletes: vec![stray("z")],
+            ..Plan::default()
+        }
+    };
+    let half = MaxDelete::Percent(50.0);
+    let held = first_run(plan(), 2, half, None);
+    assert_eq!(paths(held.held_operations()), ["a", "z"]);
+    assert_eq!(
+        (paths(&held.plan().entries), paths(&held.plan().links)),
+        (vec!["c".into()], vec!["d".into()])
+    );
+    let operations: Vec<HeldOperation> = held.held_operations().iter().filter_map(release::as_held).collect();
+    let before = HeldPlan { run: 1, approved: Some(Timestamp::default()), operations };
+    let released = first_run(plan(), 2, half, Some(&before));
+    assert_eq!((released.held(), released.plan().entries.len(), released.plan().links.len()), (None, 2, 2));
+    // What was to be overwritten would be deleted now: that was not approved.
+    let other = Plan { deletes: vec![stray("a"), stray("z")], ..Plan::default() };
+    let other = first_run(other, 1, half, Some(&before));
+    assert_eq!(
+        (paths(&other.plan().deletes), paths(other.held_operations())),
+        (vec!["z".into()], vec!["a".into()])
+    );
 }

@@ -90,6 +90,7 @@ impl Named {
             origin: None,
             from: None,
             displaces: false,
+            loses: false,
         }
     }
 

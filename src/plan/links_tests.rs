@@ -123,6 +123,7 @@ impl Case {
                 origin: None,
                 from: None,
                 displaces: false,
+                loses: false,
             };
             let state = spot.replica.map(|inode| self.states[&(spot.source, inode)]);
             let decision = match (state, replica) {

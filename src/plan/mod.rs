@@ -50,6 +50,8 @@ pub struct Plan {
     pub renamed: Vec<Operation>,
     /// Files, links and special files to create, copy or mend, in path order.
     pub entries: Vec<Operation>,
+    /// In a dry run: what a run brings over while the join goes on, so that it is no part of its plan; in path order.
+    pub early: Vec<Operation>,
     /// Names to be made further names of inodes that the entries above bring or the replica has, in path
     /// order.
     pub links: Vec<Operation>,
@@ -109,6 +111,8 @@ pub struct Moving {
     pub racy: bool,
     /// The delete of the old name that it takes the place of; `None` where another file comes there.
     pub old: Option<Box<Operation>>,
+    /// What it replaces would be lost, as with [`Operation::loses`].
+    pub loses: bool,
 }
 
 impl Moving {
@@ -124,6 +128,7 @@ impl Moving {
             origin: None,
             from: None,
             displaces: false,
+            loses: self.loses,
         }
     }
 }
@@ -161,7 +166,7 @@ impl<'p> From<&'p Moving> for Intent<'p> {
 impl Plan {
     /// Bytes that its copies will read.
     pub fn bytes(&self) -> u64 {
-        self.entries.iter().map(Operation::bytes).sum()
+        self.entries.iter().chain(&self.early).map(Operation::bytes).sum()
     }
 
     /// Its operations in the order they will be carried out.
@@ -172,7 +177,8 @@ impl Plan {
         let moves = self.moves.iter().map(Intent::from);
         let renamed = self.renamed.iter().map(Intent::from);
         let deletes = self.deletes.iter().rev();
-        let others = self.entries.iter().chain(&self.links).chain(deletes).map(Intent::from);
+        let others =
+            self.early.iter().chain(&self.entries).chain(&self.links).chain(deletes).map(Intent::from);
         folders.chain(renamed).chain(moves).chain(others)
     }
 }

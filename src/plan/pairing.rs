@@ -146,6 +146,7 @@ impl<'p> Pairing<'p> {
                 difference: Difference::None,
                 racy,
                 old: None,
+                loses: self.plan.entries[self.new[pair.new].entry].loses,
             };
             self.take(pair.new, pair.old, moving);
         }
@@ -210,6 +211,7 @@ impl<'p> Pairing<'p> {
             difference: *attributes,
             racy: is_racy(source.fingerprint.ctime, *began, self.rules.tick_nanos, None),
             old: None,
+            loses: self.plan.entries[self.new[pair.new].entry].loses,
         };
         self.take(pair.new, pair.old, moving);
     }

@@ -5,7 +5,7 @@ mod meet;
 
 use super::census::Census;
 use super::decide::{Decision, Knowledge, Rules, decide};
-use super::early::{Ahead, Early, PLANNED_MOST};
+use super::early::{Ahead, Early};
 use super::join::Joined;
 use super::links::{Links, Named, Object, Waiting};
 use super::occupied::Occupied;
@@ -88,7 +88,7 @@ impl<'r> Planner<'r> {
 
     /// Decides about a path that was fed.
     pub fn go_on(&mut self, joined: Joined, known: Option<&Knowledge>) -> Step {
-        if self.mode.renames && self.is_too_much() {
+        if self.is_too_much() {
             self.survey();
         }
         if self.surveys {
@@ -172,7 +172,7 @@ impl<'r> Planner<'r> {
 
     /// Whether more is new, or gone, than a plan is to hold.
     fn is_too_much(&self) -> bool {
-        self.fresh.max(self.vanished.len()) >= PLANNED_MOST
+        self.fresh.max(self.vanished.len()) >= self.mode.most
     }
 
     /// Whether this folder's inode is not that of a row under its name. Inode numbers mean something on
@@ -207,6 +207,15 @@ impl<'r> Planner<'r> {
 
     /// Takes back what could not be brought over early: it is planned like anything else.
     pub fn defer(&mut self, early: Early) {
+        self.take_back(early, false);
+    }
+
+    /// Takes in, in a dry run, what a run would bring over now: it is planned, but nothing is matched with it.
+    pub fn foresee(&mut self, early: Early) {
+        self.take_back(early, true);
+    }
+
+    fn take_back(&mut self, early: Early, is_foreseen: bool) {
         if self.surveys {
             return;
         }
@@ -219,6 +228,10 @@ impl<'r> Planner<'r> {
                     .source
                     .filter(|source| shared::inode_with_names(source, &self.rules.rights).is_some());
                 match names {
+                    _ if is_foreseen => {
+                        self.plan.early.push(operation);
+                        self.touch(folder);
+                    }
                     Some(source) => self.wait_for_names((source, operation.replica), operation, folder),
                     None => self.add_operation(operation, folder),
                 }

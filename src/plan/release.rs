@@ -1,48 +1,83 @@
-//! Which of the planned deletes an approval lets go: those of the approved plan that are still the same.
+//! Which of the planned operations an approval releases: those of the approved plan that are still the same.
 
-use crate::model::{HeldPlan, Operation, Unsteady};
+use crate::model::{HeldOperation, HeldPlan, Operation, Unsteady, Verb};
 
 /// What an approval did for the plan of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The number of the plan that was approved.
     pub run: i64,
-    /// Deletes that go ahead.
+    /// Operations that go ahead.
     pub released: u64,
-    /// Deletes that are still planned, of entries that the replica did not have like this when the
+    /// Operations that are still planned, of entries that the replica did not have like this when the
     /// plan was made: they do not go ahead.
     pub changed: u64,
-    /// Deletes that are not planned any more.
+    /// Operations that are not planned any more.
     pub gone: u64,
+    /// Not all that was approved are deletes.
+    pub overwrites: bool,
 }
 
-/// Splits deletes, which are in path order, into those that `held` lets go and the others.
-pub fn split(
-    deletes: Vec<Operation>,
-    held: &HeldPlan,
+/// An approved plan, while the operations of another one are compared with it.
+#[derive(Debug)]
+pub struct Releasing<'h> {
+    held: &'h HeldPlan,
     unsteady: Unsteady,
-) -> (Vec<Operation>, Vec<Operation>, Release) {
-    let mut release = Release { run: held.run, released: 0, changed: 0, gone: held.deletes.len() as u64 };
-    let (released, others) = deletes.into_iter().partition(|operation| {
-        let found = held.deletes.binary_search_by(|known| known.path.cmp(&operation.path));
-        let Some(known) = found.ok().and_then(|at| held.deletes.get(at)) else { return false };
-        release.gone = release.gone.saturating_sub(1);
-        let fits = operation.replica.is_some_and(|now| known.fits(&now.fingerprint, unsteady));
+    release: Release,
+}
+
+impl<'h> Releasing<'h> {
+    /// Nothing compared yet.
+    pub fn new(held: &'h HeldPlan, unsteady: Unsteady) -> Self {
+        let gone = held.operations.len() as u64;
+        let overwrites = held.operations.iter().any(|operation| operation.overwrites);
+        Self { held, unsteady, release: Release { run: held.run, released: 0, changed: 0, gone, overwrites } }
+    }
+
+    /// Returns true if the approval releases `operation`, which must be asked for once only.
+    pub fn releases(&mut self, operation: &Operation) -> bool {
+        let found = self.held.operations.binary_search_by(|known| known.path.cmp(&operation.path));
+        let known = found.ok().and_then(|at| self.held.operations.get(at));
+        let Some(known) = known.filter(|known| known.overwrites == overwrites(operation)) else {
+            return false;
+        };
+        self.release.gone = self.release.gone.saturating_sub(1);
+        let fits = is_held(operation, known, self.unsteady);
         if fits {
-            release.released += 1;
+            self.release.released += 1;
         } else {
-            release.changed += 1;
+            self.release.changed += 1;
         }
         fits
-    });
-    (released, others, release)
+    }
+
+    /// Returns what came of it.
+    pub fn finish(self) -> Release {
+        self.release
+    }
 }
 
-/// Whether these are the very deletes of `held`.
-pub fn is_same(deletes: &[Operation], held: &HeldPlan, unsteady: Unsteady) -> bool {
-    deletes.len() == held.deletes.len()
-        && deletes.iter().zip(&held.deletes).all(|(operation, known)| {
+/// Returns true if an operation that takes something away leaves its name to something else.
+fn overwrites(operation: &Operation) -> bool {
+    operation.verb != Verb::Delete
+}
+
+fn is_held(operation: &Operation, known: &HeldOperation, unsteady: Unsteady) -> bool {
+    operation.replica.is_some_and(|now| known.fits(&now.fingerprint, unsteady))
+}
+
+/// Returns the operation with what it takes to know it again.
+pub fn as_held(operation: &Operation) -> Option<HeldOperation> {
+    let replica = operation.replica?.fingerprint;
+    Some(HeldOperation { path: operation.path.clone(), overwrites: overwrites(operation), replica })
+}
+
+/// Returns true if these are the very operations of `held`.
+pub fn is_same(operations: &[Operation], held: &HeldPlan, unsteady: Unsteady) -> bool {
+    operations.len() == held.operations.len()
+        && operations.iter().zip(&held.operations).all(|(operation, known)| {
             operation.path == known.path
-                && operation.replica.is_some_and(|now| known.fits(&now.fingerprint, unsteady))
+                && overwrites(operation) == known.overwrites
+                && is_held(operation, known, unsteady)
         })
 }

@@ -41,6 +41,9 @@ pub struct Suspect {
 pub struct Mode {
     /// Folders that may have got another name, in a first look that a second one may follow.
     pub renames: bool,
+    /// New entries, or deletes, that this look plans at most before it leaves planning to a second one; usually
+    /// [`PLANNED_MOST`](super::early::PLANNED_MOST), or any number.
+    pub most: usize,
     /// What may be brought over while the join goes on.
     pub ahead: Ahead,
     /// Whose names are decided about.

@@ -91,6 +91,7 @@ mod tests {
             origin: None,
             from: None,
             displaces: false,
+            loses: false,
         }
     }
 

@@ -4,12 +4,13 @@ use super::folder::LocalFolder;
 use super::handle::{Mounts, open_beneath};
 use super::memory::MountMemory;
 use super::opened::Opener;
+use super::spared::Spared;
 use super::task::NamesAlive;
 use super::terms::Terms;
 use super::walk::{Walk, walk};
 use super::{During, Fault, Store, Writes};
 use crate::cancel::Cancel;
-use crate::filter::Filter;
+use crate::filter::{Filter, RootNames};
 use crate::model::EntryPath;
 use crate::plan::rebased::View;
 use rustix::fs::{Dir, Mode, OFlags, fstat, openat, syncfs};
@@ -56,6 +57,8 @@ pub struct LocalStore {
     view: View,
     /// What a walk leaves out.
     filter: Arc<Filter>,
+    /// What is left alone at the root of a replica.
+    spared: Option<Spared>,
     /// The root's device, and a folder on each other device that this replica goes on to: all that
     /// must be told to make their files durable. `None` for a source.
     devices: Option<(u64, Devices)>,
@@ -73,6 +76,7 @@ impl LocalStore {
             memory: MountMemory::default(),
             view: View::default(),
             filter: Arc::default(),
+            spared: None,
             devices: None,
             opener: None,
         }
@@ -89,6 +93,7 @@ impl LocalStore {
             memory: MountMemory::default(),
             view: View::default(),
             filter: Arc::default(),
+            spared: None,
             devices,
             opener: None,
         })
@@ -106,6 +111,7 @@ impl LocalStore {
         let deletes = !self.is_source && self.filter.spec().delete_excluded;
         let terms = Terms {
             filter: Some(&*self.filter).filter(|filter| !filter.is_empty() && !deletes),
+            spared: self.spared.as_ref(),
             is_source: self.is_source,
             root: self.root.as_fd(),
             mounts: self.mounts,
@@ -130,9 +136,12 @@ impl LocalStore {
         Self::replica(root.during("open the folder of")?, Mounts::Stay)
     }
 
-    /// Whether there is anything in its root; assumed where it cannot be listed.
+    /// Returns true if there is anything in its root but what is left alone; assumed where it cannot be listed.
     pub fn holds_anything(&self) -> bool {
-        self.names().map_or(true, |names| !names.is_empty())
+        let is_spared = |name: Vec<u8>| {
+            self.spared.as_ref().is_some_and(|spared| spared.covers(&EntryPath::from_bytes(name)))
+        };
+        self.names().map_or(true, |names| !names.into_iter().all(is_spared))
     }
 
     /// The names in its root, in no order.
@@ -154,6 +163,12 @@ impl LocalStore {
     #[must_use]
     pub fn filtered(self, filter: Arc<Filter>) -> Self {
         Self { filter, ..self }
+    }
+
+    /// From now on walks of this replica leave `names` at its root alone where `source` has none of them.
+    pub fn sparing(self, names: &Arc<RootNames>, source: &Self) -> Result<Self, Fault> {
+        let source = source.root.try_clone().during("open the root of")?;
+        Ok(Self { spared: Some(Spared { names: Arc::clone(names), source }), ..self })
     }
 
     /// From now on folders are looked up under the names that they will have: for a dry run.

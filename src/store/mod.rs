@@ -19,6 +19,7 @@ mod relocate;
 mod runs;
 mod scanner;
 mod sequence;
+mod spared;
 mod stage;
 mod stat;
 mod task;

@@ -319,9 +319,9 @@ impl<'a> Scanner<'a> {
     /// What the name with this number is, which the listing says is no folder; `None`: it is gone. Without a folder to
     /// look in, others look at it.
     fn look_at(&self, folder: &Folder, number: usize, handle: Option<&Held>) -> Option<Entry> {
-        // The trash has its name in a root; elsewhere only a filter leaves anything out.
-        let may_be_trash = folder.place.path.is_root() && folder.names.name(number) == TRASH;
-        if may_be_trash || self.terms.filter.is_some() {
+        // The trash, and what systems leave, have their names in a root; elsewhere only a filter leaves anything out.
+        let is_special = || folder.names.name(number) == TRASH || self.terms.spared.is_some();
+        if (folder.place.path.is_root() && is_special()) || self.terms.filter.is_some() {
             let path = folder.child(number);
             if self.terms.is_left_out(&path) {
                 return self.terms.left_out(path);

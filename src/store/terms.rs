@@ -3,6 +3,7 @@
 use super::handle::Mounts;
 use super::memory::MountMemory;
 use super::opened::Opener;
+use super::spared::Spared;
 use super::task::NamesAlive;
 #[cfg(test)]
 use super::task::Task;
@@ -23,6 +24,8 @@ pub(super) struct Terms<'a> {
     pub(super) cancel: &'a Cancel,
     /// What is left out; `None`: nothing.
     pub(super) filter: Option<&'a Filter>,
+    /// What is left alone at the root.
+    pub(super) spared: Option<&'a Spared>,
     /// The tree is a source: nothing is said of what is left out.
     pub(super) is_source: bool,
     /// While this is set, what the listing says are files is not looked at. `None`: everything is.
@@ -50,9 +53,11 @@ impl Terms<'_> {
         self.is_source && self.mounts == Mounts::Stay && folder.device != parent
     }
 
-    /// Whether a pattern leaves this path out, or it is the trash.
+    /// Returns true if a pattern leaves this path out, it is the trash, or it is left alone at the root.
     pub(super) fn is_left_out(&self, path: &EntryPath) -> bool {
-        is_trash(path) || self.filter.is_some_and(|filter| is_hidden(filter, path))
+        is_trash(path)
+            || self.spared.is_some_and(|spared| spared.covers(path))
+            || self.filter.is_some_and(|filter| is_hidden(filter, path))
     }
 
     /// What is said of an entry that is left out: the replica's folders that it lies in are to stay.
@@ -76,6 +81,7 @@ impl<'a> Terms<'a> {
             memory,
             cancel,
             filter: None,
+            spared: None,
             is_source: true,
             leaves_files: Some(leaves_files),
             alive: NamesAlive::default(),

@@ -288,6 +288,7 @@ mod tests {
             origin: None,
             from: Some(EntryPath::from(from)),
             displaces: false,
+            loses: false,
         }
     }
 

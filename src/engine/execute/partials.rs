@@ -237,6 +237,7 @@ mod tests {
             origin: None,
             from: None,
             displaces: false,
+            loses: false,
         }
     }
 

@@ -70,6 +70,7 @@ mod tests {
             origin: (verb == Verb::Delete).then(|| Box::new(row)),
             from: None,
             displaces: false,
+            loses: false,
         }
     }
 

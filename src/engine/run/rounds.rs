@@ -33,15 +33,20 @@ impl<'e> Pass<'e> {
             self.in_rounds.set(true);
             told.extend(scanned.plan.problems.iter().map(|problem| problem.path.clone()));
             let plan = self.note(scanned, report)?;
-            let (approved, waiting) = approve_without_deletes(plan);
+            let (approved, waiting) = approve_without_deletes(plan, self.adoption.is_some());
             let tally = &mut report.tally;
             execute(&site, &approved, self.workers, self.manifest, tally, self.monitor)?;
             // Deletes may make room.
             let is_full = site.full.load(Ordering::Relaxed);
             let round = if is_full { round.at_last() } else { round.next(waiting) };
             site = self.site();
-            scanned =
-                self.look(&site, (Looks::AtAll, false), (ahead.clone(), round), HashMap::new(), report)?;
+            scanned = self.look(
+                &site,
+                (Looks::AtAll, false, usize::MAX),
+                (ahead.clone(), round),
+                HashMap::new(),
+                report,
+            )?;
             scanned.plan.problems.retain(|problem| !told.contains(&problem.path));
         }
         Ok((self.note(scanned, report)?, site))

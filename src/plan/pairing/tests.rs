@@ -71,6 +71,7 @@ fn operation(path: &str, verb: Verb) -> Operation {
         origin: None,
         from: None,
         displaces: false,
+        loses: false,
     }
 }
 

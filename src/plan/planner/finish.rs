@@ -52,6 +52,9 @@ impl Planner<'_> {
         let deletes = &plan.deletes;
         let makes_way =
             |path: &EntryPath| deletes.binary_search_by(|delete| delete.path.cmp(&path.other_kind())).is_ok();
+        // A run finds the name taken and gives it back to its plan.
+        plan.entries.extend(plan.early.extract_if(.., |operation| makes_way(&operation.path)));
+        plan.entries.sort_by(|a, b| a.path.cmp(&b.path));
         let brought = plan.entries.iter_mut().chain(&mut plan.links);
         for operation in brought.filter(|operation| operation.replica.is_none()) {
             operation.displaces = makes_way(&operation.path);

@@ -39,7 +39,7 @@ impl Planner<'_> {
             self.stays.insert(joined.path.other_kind());
         }
         self.trail.follow(joined);
-        if self.mode.renames {
+        if self.mode.renames || self.mode.most < usize::MAX {
             match (&joined.source, &joined.row) {
                 (None, Some(row)) => drop(self.vanished.insert(row.source.inode)),
                 (Some(_), None) => self.fresh += usize::from(joined.replica.is_none()),
