@@ -17,6 +17,12 @@ pub fn since_boot() -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
+/// Returns which start of the machine this is; empty where the system does not tell.
+pub fn boot() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
 /// How long a kernel tick is, in nanoseconds: file systems stamp with the time of the last one.
 pub fn tick_nanos() -> i64 {
     let tick = clock_getres(ClockId::RealtimeCoarse);

@@ -1,6 +1,8 @@
 //! What ends a run (or the program) as a whole, and with which exit code.
 
 use crate::config::ConfigError;
+use crate::config::file::Absent;
+use crate::config::settings::Settings;
 use crate::lock::LockError;
 use crate::manifest::ManifestError;
 use crate::model::Side;
@@ -125,7 +127,9 @@ impl Error {
                 | ManifestError::NotOurs { .. },
             )
             | Self::Lock(LockError::Foreign { .. }) => ExitCode::Usage,
-            Self::Root(RootError::Unavailable(_)) | Self::RootUnlisted { .. } => ExitCode::Root,
+            Self::Root(RootError::Unavailable(_) | RootError::Absent(_)) | Self::RootUnlisted { .. } => {
+                ExitCode::Root
+            }
             Self::Lock(LockError::Held { .. } | LockError::ReplicaHeld { .. }) => ExitCode::Locked,
             Self::Interrupted => ExitCode::Interrupted,
             Self::Lock(LockError::Io { .. })
@@ -136,5 +140,10 @@ impl Error {
             | Self::Panicked(_)
             | Self::System { .. } => ExitCode::Fatal,
         }
+    }
+
+    /// Returns true if the job says that this is as it should be: a root is not there that comes and goes.
+    pub fn is_tolerated(&self, settings: &Settings) -> bool {
+        matches!(self, Self::Root(RootError::Absent(_))) && settings.absent == Absent::Ok
     }
 }

@@ -9,11 +9,12 @@ use crate::cancel::Cancel;
 use crate::orphans::OwnChild;
 use crate::umask;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, fcntl_setfl};
+use rustix::fs::{Access, Mode, OFlags, access, fcntl_setfl};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,36 @@ pub fn run(
     // Our copies of the writing end go, or the pipe would never end.
     drop(command);
     attend(child, reader, bounds.time, cancel)
+}
+
+/// Finds the program of a command as running it would: by its path, or along `PATH`.
+///
+/// # Errors
+/// Where there is none, or it may not be run.
+pub fn find(command: &[String]) -> io::Result<()> {
+    let Some(program) = command.first() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"));
+    };
+    if program.contains('/') {
+        return is_program(Path::new(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = Err(io::Error::from(io::ErrorKind::NotFound));
+    for folder in std::env::split_paths(&path) {
+        match is_program(&folder.join(program)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => found = Err(error),
+        }
+    }
+    found
+}
+
+fn is_program(path: &Path) -> io::Result<()> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    Ok(access(path, Access::EXEC_OK)?)
 }
 
 /// Reads what the command says until it has ended. What it leaves behind in the background may keep the
@@ -249,6 +280,16 @@ mod tests {
         cancel.request();
         let command = ["/bin/sleep", "60"].map(str::to_owned);
         assert_eq!(run(&command, &[], within(LONG), &cancel).unwrap().end, End::Stopped);
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_path_and_along_the_path_of_the_environment() {
+        let find_kind = |program: &str| find(&[program.to_owned()]).map_err(|error| error.kind());
+        assert_eq!((find_kind("/bin/sh"), find_kind("sh")), (Ok(()), Ok(())));
+        assert_eq!(find_kind("/no/such/program"), Err(io::ErrorKind::NotFound));
+        assert_eq!(find_kind("no-such-program-at-all"), Err(io::ErrorKind::NotFound));
+        assert_eq!(find_kind("/proc/self/status"), Err(io::ErrorKind::PermissionDenied));
+        assert_eq!(find_kind("/bin"), Err(io::ErrorKind::InvalidInput));
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod bytes_read;
 
 pub use bytes_read::BytesRead;
 
-use crate::model::{Done, Finding, Problem};
+use crate::model::{Done, Finding, PastProblem, Problem};
 use crate::plan::Intent;
 use std::sync::Arc;
 
@@ -51,6 +51,17 @@ pub struct Amount {
     pub bytes: u64,
 }
 
+/// What is left of the problems of the run before.
+#[derive(Clone, Copy, Debug)]
+pub struct Remaining<'r> {
+    /// Problems that the run before left.
+    pub before: usize,
+    /// Those of them that this run met again.
+    pub count: usize,
+    /// The one that is left, if it is only one.
+    pub only: Option<&'r PastProblem>,
+}
+
 /// Watches a run. Called from the engine's own thread only; every method may do nothing.
 pub trait Monitor {
     /// The run has this number.
@@ -69,6 +80,12 @@ pub trait Monitor {
     fn finding(&self, _finding: &Finding) {}
     /// This entry has a problem.
     fn problem(&self, _problem: &Problem) {}
+    /// This entry has a problem that the run before had as well. [`Monitor::remaining`] counts them at the end.
+    fn known_problem(&self, _problem: &Problem) {}
+    /// Some problems of the run before are still there.
+    fn remaining(&self, _remaining: &Remaining<'_>) {}
+    /// This problem of the run before is not there any more.
+    fn solved(&self, _problem: &PastProblem) {}
     /// Something about the run as a whole that a person should know.
     fn warning(&self, _message: &str) {}
     /// Something about the run as a whole that is as it should be, for the log.

@@ -1,12 +1,16 @@
-//! SIGINT and SIGTERM: the first asks to finish, the second ends the program at once. A daemon also takes
-//! SIGHUP (read the config again) and SIGUSR1 (run now). SIGXFSZ says nothing that the failed write does
-//! not say.
+//! SIGINT and SIGTERM: the first asks to finish, the second ends the program at once. A program that is not through
+//! in time after the first is ended likewise: a thread in a call to a dead file system cannot be waited for.
+//!
+//! A daemon also takes SIGHUP (read the config again) and SIGUSR1 (run now). SIGXFSZ says nothing that the failed write
+//! does not say.
 
 use crate::cancel::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::sleep;
 use std::time::Duration;
 
 /// What somebody asked for by a signal.
@@ -20,27 +24,42 @@ pub enum Asked {
     RunNow,
 }
 
+/// How long the program has to end by itself after a request to stop. Service managers and people take 10 s for granted.
+pub const GRACE: Duration = Duration::from_secs(8);
+
+/// How long its last words may take.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+
+/// How a program that is asked to stop ends if it does not do so by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// Its exit code.
+    pub code: u8,
+    /// Says why; called in a thread of its own, which need not come back.
+    pub last_words: fn(),
+}
+
 /// The name of the thread that waits for signals.
 pub const THREAD: &str = "signals";
 
-/// Starts listening for requests to stop. `at_once` is the exit code for the second.
-pub fn listen(cancel: Arc<Cancel>, at_once: u8) -> io::Result<()> {
-    take(&[SIGINT, SIGTERM], cancel, at_once, |_| {})
+/// Starts listening for requests to stop.
+pub fn listen(cancel: Arc<Cancel>, ending: Ending) -> io::Result<()> {
+    take(&[SIGINT, SIGTERM], cancel, ending, |_| {})
 }
 
 /// The same for a daemon, which has `tell` called, in another thread, with all that it is asked for.
 pub fn listen_as_daemon(
     cancel: Arc<Cancel>,
-    at_once: u8,
+    ending: Ending,
     tell: impl Fn(Asked) + Send + 'static,
 ) -> io::Result<()> {
-    take(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1], cancel, at_once, tell)
+    take(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1], cancel, ending, tell)
 }
 
 fn take(
     signals: &[i32],
     cancel: Arc<Cancel>,
-    at_once: u8,
+    ending: Ending,
     tell: impl Fn(Asked) + Send + 'static,
 ) -> io::Result<()> {
     let numbers = signals.to_vec();
@@ -56,10 +75,10 @@ fn take(
             tell(match signal {
                 SIGHUP => Asked::Reload,
                 SIGUSR1 => Asked::RunNow,
-                _ if cancel.requested() => signal_hook::low_level::exit(at_once.into()),
+                _ if cancel.requested() => signal_hook::low_level::exit(ending.code.into()),
                 _ => {
                     cancel.request();
-                    end_in_time(at_once);
+                    end_in_time(ending);
                     Asked::Stop
                 }
             });
@@ -82,23 +101,24 @@ fn mask(how: libc::c_int, numbers: &[i32]) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
-/// How long the program may take to finish after the first request, in seconds. Service managers and people take 10 s
-/// for granted.
-const TIME_TO_FINISH: Duration = Duration::from_secs(8);
-
-/// Ends the program where it does not end by itself: a thread may hang in a call on a file system that does not answer,
-/// and nobody can wait for it or take it back. Nothing is lost by that: the manifest lags the replica, as after a kill.
-fn end_in_time(code: u8) {
+/// Ends the program when its time is up. What it has done is recorded by then; what it was about to do is left as a
+/// kill leaves it.
+fn end_in_time(ending: Ending) {
     let end = move || {
-        std::thread::sleep(TIME_TO_FINISH);
-        log::warn!(
-            "the run did not stop within {} s (does a file system not answer?); the program ends, and the next run goes on \
-             from what is recorded",
-            TIME_TO_FINISH.as_secs()
-        );
-        signal_hook::low_level::exit(code.into());
+        sleep(GRACE);
+        let (sender, said) = channel();
+        let speaker = std::thread::Builder::new().name("last words".to_owned()).spawn(move || {
+            (ending.last_words)();
+            // Nobody listens any more when that took too long.
+            let _ = sender.send(());
+        });
+        if speaker.is_ok() {
+            // A log or terminal that hangs as well must not keep the program.
+            let _ = said.recv_timeout(LAST_WORDS);
+        }
+        signal_hook::low_level::exit(ending.code.into());
     };
-    // Without a thread the second request, or the service manager, ends it.
+    // Without a thread for it, a second signal ends the program.
     let _ = std::thread::Builder::new().name("deadline".to_owned()).spawn(end);
 }
 

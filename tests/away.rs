@@ -5,6 +5,7 @@
 mod common;
 
 use common::Mirror;
+use common::jobs::wait_for_log;
 use common::program::{Output, finish, start, wait_until};
 use common::tree::{mkdir, write};
 use rustix::process::Signal;
@@ -120,4 +121,63 @@ fn where_no_job_can_run_no_daemon_starts_either() {
     let mut command = two_jobs(&mirror, &["sync"]);
     command.args(["--job", "away"]);
     finish(command).expect(5).says("sa cannot be used");
+}
+
+/// A job whose source comes and goes.
+fn comes_and_goes(mirror: &Mirror, arguments: &[&str]) -> Command {
+    let text =
+        "[[job]]\nname = \"disk\"\nsource = \"sa\"\nreplica = \"ra\"\ninterval = \"1s\"\nabsent = \"ok\"\n";
+    let config = mirror.write_config("config.toml", text);
+    let mut command = mirror.program(arguments);
+    command.arg("--config").arg(config);
+    command
+}
+
+#[test]
+fn a_disk_that_comes_and_goes_is_no_failure_and_has_a_state_of_its_own() {
+    let mirror = Mirror::new();
+    let once = |words: &[&str]| finish(comes_and_goes(&mirror, words));
+    // Before it was ever there.
+    let said = once(&["sync", "--once"]).expect(0);
+    assert!(said.stdout.starts_with("absent: the source ") && said.stderr.is_empty(), "{said:?}");
+    assert!(once(&["sync", "-n"]).expect(0).stdout.starts_with("absent: "));
+    assert!(!mirror.path("ra").exists());
+    write(mirror.path("sa/file"), "x");
+    once(&["sync", "--once"]).expect(0);
+    fs::rename(mirror.path("sa"), mirror.path("gone")).unwrap();
+    for _ in 0..3 {
+        let summary = once(&["sync", "--once", "--json"]).expect(0).summary();
+        assert_eq!((&summary["result"], &summary["exit_code"]), (&"absent".into(), &0.into()), "{summary}");
+    }
+    let runs = history(comes_and_goes(&mirror, &["status"]));
+    assert_eq!(runs.len(), 2, "that it is away is noted once: {runs:?}");
+    assert_eq!((runs[0].0.as_str(), runs[0].1), ("absent", 0));
+    let noted = mirror.log().lines().filter(|line| line.contains(" disk: absent: ")).count();
+    assert_eq!(noted, 2, "once before it was there, and once after: {}", mirror.log());
+    assert!(once(&["status"]).expect(0).stdout.contains("absent"));
+    assert!(once(&["status", "--check"]).expect(0).stdout.contains("healthy disk"));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    once(&["status", "--check", "--max-age", "1s"]).expect(7);
+    assert!(mirror.path("ra/file").exists());
+    // What is there and cannot be used is a failure still.
+    write(mirror.path("sa"), "a file");
+    once(&["sync", "--once"]).expect(5).says("is not a folder");
+    fs::remove_file(mirror.path("sa")).unwrap();
+    fs::rename(mirror.path("gone"), mirror.path("sa")).unwrap();
+    assert_eq!(once(&["sync", "--once", "--json"]).expect(0).summary()["result"], "ok");
+}
+
+#[test]
+fn a_daemon_whose_only_disk_is_away_starts_and_says_that_once() {
+    let mirror = Mirror::new();
+    let daemon = start(comes_and_goes(&mirror, &["sync"]));
+    wait_for_log(&mirror, "disk: absent: ", 1);
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    write(mirror.path("new/file"), "x");
+    fs::rename(mirror.path("new"), mirror.path("sa")).unwrap();
+    wait_until("it is mirrored when it is there", || mirror.path("ra/file").exists());
+    daemon.signal(Signal::TERM);
+    let output = daemon.wait().expect(0);
+    assert_eq!(mirror.log().matches("disk: absent: ").count(), 1, "{}", mirror.log());
+    assert_eq!(output.stdout.matches("absent: ").count(), 1, "{output:?}");
 }

@@ -1,4 +1,4 @@
-//! `on_success` and `on_problem`: what they are told, what they inherit, and that they harm nothing.
+//! `on_success`, `on_problem` and `on_change`: what they are told, what they inherit, and that they harm nothing.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
@@ -167,7 +167,9 @@ fn a_hook_that_fails_or_is_not_there_changes_nothing_but_is_said() {
     finish(once(&mirror)).expect(0).says("on_success of docs: it ended with 9");
     assert!(mirror.log().contains("WARN  on_success of docs: it ended with 9"), "{}", mirror.log());
     configure(&mirror, "on_success = [\"/no/such/program\"]", &[("docs", "")]);
-    finish(once(&mirror)).expect(0).says("/no/such/program").says("cannot be run");
+    let said = finish(once(&mirror)).expect(0).says("/no/such/program cannot be run: No such file").stderr;
+    assert!(said.contains("on_success of docs: ") && said.contains("correct on_success"), "{said}");
+    assert!(!said.contains("Some("), "{said}");
     let empty = |key: &str| {
         configure(&mirror, key, &[("docs", "")]);
         finish(once(&mirror)).expect(2);
@@ -237,7 +239,7 @@ fn what_hooks_leave_behind_is_reaped_where_twinfold_is_the_first_process() {
     };
     wait_until("it is there", || !children(outer.id()).is_empty());
     let daemon = children(outer.id())[0];
-    wait_until("it has run several times", || mirror.log().matches("run ").count() > 4);
+    wait_for_log(&mirror, "run ", 5);
     // The loop turns over every second; what ended since then is a zombie for as long.
     let zombies = || {
         let stat = |id: &u32| fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
@@ -251,4 +253,36 @@ fn what_hooks_leave_behind_is_reaped_where_twinfold_is_the_first_process() {
     )
     .unwrap();
     outer.wait_for(Duration::from_secs(20));
+}
+
+#[test]
+fn a_result_that_changes_is_told_to_on_change_with_the_one_before() {
+    let mirror = Mirror::new();
+    let line = "echo \"$TWINFOLD_HOOK $TWINFOLD_PREVIOUS_RESULT $TWINFOLD_RESULT\" >> told";
+    let hook = |name: &str| format!("{name} = [\"/bin/sh\", \"-c\", {line:?}]\n");
+    let keys = [hook("on_success"), hook("on_problem"), hook("on_change")].concat();
+    // Where no job can run none is run.
+    configure(&mirror, "", &[("docs", &keys), ("fine", "")]);
+    plant(&mirror, "docs");
+    plant(&mirror, "fine");
+    let told = |code: i32| {
+        finish(once(&mirror)).expect(code);
+        let told = fs::read_to_string(mirror.path("told")).unwrap();
+        fs::remove_file(mirror.path("told")).unwrap();
+        told.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(told(0), ["on_success  ok", "on_change  ok"], "the first run has none before it");
+    assert_eq!(told(0), ["on_success ok ok"]);
+    fs::rename(mirror.path("s-docs"), mirror.path("away")).unwrap();
+    assert_eq!(told(5), ["on_problem ok failed", "on_change ok failed"]);
+    assert_eq!(told(5), ["on_problem failed failed"]);
+    fs::rename(mirror.path("away"), mirror.path("s-docs")).unwrap();
+    assert_eq!(told(0), ["on_success failed ok", "on_change failed ok"]);
+    configure(&mirror, "", &[("docs", &format!("{keys}absent = \"ok\"\n")), ("fine", "")]);
+    fs::rename(mirror.path("s-docs"), mirror.path("away")).unwrap();
+    assert_eq!(told(0), ["on_change ok absent"], "that it is away is neither good nor bad");
+    finish(once(&mirror)).expect(0);
+    assert!(!mirror.path("told").exists(), "nothing changed");
+    fs::rename(mirror.path("away"), mirror.path("s-docs")).unwrap();
+    assert_eq!(told(0), ["on_success absent ok", "on_change absent ok"]);
 }

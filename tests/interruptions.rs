@@ -188,6 +188,46 @@ fn a_request_to_stop_is_heard_though_the_file_system_does_not_answer() {
         server.signal(Signal::CONT);
         assert!(took < Duration::from_secs(10), "{arguments:?} took {took:?}");
         assert_eq!(output.code, code, "{arguments:?}: {output:?}");
+        if code == 130 {
+            let says = output.stderr.contains("does not return") && output.stderr.contains("/shown");
+            assert!(says, "which call on which file hangs: {output:?}");
+        }
+    }
+    drop(mounted);
+    server.wait_for(Duration::from_secs(20));
+}
+
+#[test]
+fn a_root_that_does_not_answer_keeps_a_daemon_neither_from_starting_nor_from_ending() {
+    let mirror = Mirror::new();
+    let (behind, shown) = (mirror.path("behind"), mirror.path("shown"));
+    fs::create_dir_all(&shown).unwrap();
+    write(behind.join("file"), "content");
+    write(mirror.path("s-here/file"), "content");
+    let mut server = std::process::Command::new("bindfs");
+    server.arg("-f").args([&behind, &shown]);
+    let Some(server) = start_if_there(server) else { return skip("bindfs is not installed") };
+    if !is_root() {
+        return skip("mounting with FUSE needs root here");
+    }
+    let mounted = Mounted(shown.clone());
+    wait_until("it is mounted", || shown.join("file").exists());
+    server.signal(Signal::STOP);
+    let job = |name: &str, source: &str| {
+        format!("[[job]]\nname = {name:?}\nsource = {source:?}\nreplica = \"r-{name}\"\ninterval = \"1h\"\n")
+    };
+    let config = mirror.write_config("config.toml", [job("dead", "shown"), job("here", "s-here")].concat());
+    let mut command = mirror.program(&["sync", "--config"]);
+    command.arg(config);
+    let run = start(command);
+    wait_until("the job that can run has run", || mirror.path("r-here/file").exists());
+    run.signal(Signal::TERM);
+    let (output, took) = run.wait_for(Duration::from_secs(30));
+    server.signal(Signal::CONT);
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    assert_eq!(output.code, 0, "{output:?}");
+    for said in ["dead: its roots have not answered", "does not return"] {
+        assert!(output.stderr.contains(said), "{said}: {output:?}");
     }
     drop(mounted);
     server.wait_for(Duration::from_secs(20));

@@ -276,3 +276,45 @@ fn help_and_version_go_to_stdout() {
         assert!(output.stdout.contains("twinfold") && output.stderr.is_empty(), "{output:?}");
     }
 }
+
+#[test]
+fn the_same_problems_as_in_the_run_before_are_one_line_and_new_and_solved_ones_are_named() {
+    let mirror = Mirror::of_an_ordinary_user();
+    write(mirror.in_source("good"), "x");
+    let bad = |number: usize| mirror.in_source(format!("bad-{number}"));
+    for number in 0..30 {
+        write(bad(number), "x");
+        chmod(bad(number), 0);
+    }
+    mirror.give_away(&mirror.source);
+    let run = |words: &[&str]| mirror.run(words).expect(3);
+    let first = run(&[]);
+    assert_eq!(first.stderr.matches("problem: cannot ").count(), 20, "{first:?}");
+    let lines = |text: &str, what: &str| text.lines().filter(|line| line.contains(what)).count();
+    let logged = lines(&mirror.log(), "problem: cannot ");
+    assert_eq!(logged, 30);
+    let same = "the same 30 problems as in the run before; `twinfold status --problems` lists them";
+    for _ in 0..2 {
+        let again = run(&[]);
+        assert_eq!((lines(&again.stderr, same), again.stderr.lines().count()), (1, 1), "{again:?}");
+    }
+    assert_eq!((lines(&mirror.log(), "problem: cannot "), lines(&mirror.log(), same)), (30, 2));
+    // Machines get all of them.
+    let events = run(&["--json"]).json();
+    let known = events.iter().filter(|event| event["event"] == "problem" && event["known"] == true).count();
+    assert_eq!(known, 30);
+    chmod(bad(3), 0o644);
+    write(bad(99), "new");
+    chmod(bad(99), 0);
+    let changed = run(&[]);
+    for (what, times) in [
+        ("29 of the 30 problems of the run before are still there", 1),
+        ("problem: cannot open bad-99 ", 1),
+        ("solved: cannot open bad-3 ", 1),
+    ] {
+        assert_eq!(lines(&changed.stderr, what), times, "{what}: {changed:?}");
+    }
+    assert_eq!(changed.stderr.lines().count(), 3, "{changed:?}");
+    let events = run(&["--json"]).json();
+    assert!(events.iter().all(|event| event["event"] != "solved"), "it was solved before");
+}

@@ -7,6 +7,7 @@ mod common;
 use common::program::{Output, finish};
 use common::tree::{remove, write};
 use common::{Mirror, settle};
+use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -218,24 +219,78 @@ fn a_file_that_a_move_overwrites_is_kept_and_one_that_moves_is_not() {
 fn what_is_old_enough_leaves_and_status_counts_the_rest() {
     let mirror = Mirror::new();
     let config = config(&mirror, "keep = \"1d\"");
+    write(mirror.in_source("zero"), "old");
     write(mirror.in_source("one"), "12345");
     write(mirror.in_source("two"), "123");
     write(mirror.in_source("stays"), "1");
     run(&mirror, &config);
+    remove(mirror.in_source("zero"));
+    run(&mirror, &config);
+    let old = runs(&trash(&mirror)).remove(0);
     remove(mirror.in_source("one"));
     run(&mirror, &config);
-    let old = trash(&mirror).join("20200101T000000Z");
-    write(old.join("closed/file"), "old");
+    passes(&mirror, &old, 86_390);
+    run(&mirror, &config);
+    assert_eq!(text(old.join("zero")), "old", "it is not a day yet");
+    passes(&mirror, &old, 86_500);
     write(trash(&mirror).join("notes"), "not ours");
     remove(mirror.in_source("two"));
     run(&mirror, &config);
-    assert!(!old.exists(), "a year is more than a day");
+    assert!(!old.exists(), "it was there for more than a day");
+    let name = old.file_name().unwrap().to_str().unwrap();
+    let expired = format!("trash: {name} expired: 1 entries, 3 bytes, which had been there for 1 d 0 h");
+    assert!(mirror.log().contains(&expired), "{}", mirror.log());
     assert_eq!(text(trash(&mirror).join("notes")), "not ours");
     let status = finish(command(&mirror, &config, &["status", "--json"])).expect(0).json();
     assert_eq!(status[0]["trash"]["entries"], 2, "{status:?}");
     assert_eq!(status[0]["trash"]["bytes"], 8, "{status:?}");
     let shown = finish(command(&mirror, &config, &["status"])).expect(0).stdout;
     assert!(shown.contains("trash     2 put aside, 8 B, since"), "{shown}");
+}
+
+/// Has the manifest know that a run's folder has been in the trash for so many seconds.
+fn passes(mirror: &Mirror, folder: &Path, seconds: i64) {
+    let connection = Connection::open(mirror.state.join("one.db")).unwrap();
+    let now: i64 =
+        connection.query_row("SELECT passed + uptime - first FROM trash_time", [], |row| row.get(0)).unwrap();
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    let sql = "UPDATE trash SET since = ?1 WHERE name = ?2";
+    assert_eq!(connection.execute(sql, rusqlite::params![now - seconds, name]).unwrap(), 1);
+}
+
+#[test]
+fn a_clock_that_jumps_does_not_empty_the_trash() {
+    let mirror = Mirror::new();
+    let config = config(&mirror, "");
+    write(mirror.in_source("thesis"), "precious");
+    write(mirror.in_source("stays"), "1");
+    run(&mirror, &config);
+    remove(mirror.in_source("thesis"));
+    run(&mirror, &config);
+    // As if it had been put aside by a board whose clock starts in 2020.
+    let named = runs(&trash(&mirror)).remove(0);
+    let wrong = trash(&mirror).join("20200101T000010Z");
+    fs::rename(&named, &wrong).unwrap();
+    run(&mirror, &config);
+    assert_eq!(text(wrong.join("thesis")), "precious");
+    // As if the machine had been started again since, and the clock had stood years back.
+    let connection = Connection::open(mirror.state.join("one.db")).unwrap();
+    let elsewhere =
+        "UPDATE trash_time SET boot = 'another', wall = wall - 200000000, latest = latest - 200000000";
+    for _ in 0..2 {
+        connection.execute(elsewhere, []).unwrap();
+        run(&mirror, &config);
+        assert_eq!(text(wrong.join("thesis")), "precious");
+    }
+    // A manifest that is lost knows nothing of how long it was there.
+    drop(connection);
+    for file in ["one.db", "one.db-wal", "one.db-shm"] {
+        let _ = fs::remove_file(mirror.state.join(file));
+    }
+    run(&mirror, &config);
+    assert_eq!(text(wrong.join("thesis")), "precious");
+    let listed = restore(&mirror, &config, &["thesis", "--list"]).expect(0).stdout;
+    assert!(listed.contains("20200101T000010Z"), "{listed}");
 }
 
 #[test]

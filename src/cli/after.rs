@@ -1,4 +1,4 @@
-//! `on_success` and `on_problem`: what is run after a run. Its failure is logged, and changes nothing.
+//! `on_success`, `on_problem` and `on_change`: the commands after a run. Their failure is logged, and changes nothing.
 
 use super::events;
 use super::log_lines::EVENTS;
@@ -10,15 +10,20 @@ use crate::engine::descriptors;
 use crate::engine::report::Report;
 use crate::error::{Error, ExitCode};
 use crate::hook::{self, Bounds, End, Told};
+use crate::manifest::{ABSENT, RunFigures};
 use crate::model::Verb;
+use crate::model::escape::escaped;
 use log::Level;
 use serde_json::{Value, json};
 use std::ffi::OsString;
+use std::io;
 
 /// How a run ended, as a hook is told.
 pub enum Outcome<'o> {
     /// It went to its end, or as far as it was let.
     Report(&'o Report),
+    /// It did not begin: a root is not there that comes and goes.
+    Absent(&'o Error),
     /// Something stopped it, or kept it from beginning.
     Failure(&'o Error),
 }
@@ -28,7 +33,25 @@ impl Outcome<'_> {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Report(report) => report.exit_code(),
+            Self::Absent(_) => ExitCode::Ok,
             Self::Failure(error) => error.exit_code(),
+        }
+    }
+
+    /// The result in one word.
+    pub fn result(&self) -> &'static str {
+        match self {
+            Self::Report(report) => report.result(),
+            Self::Absent(_) => ABSENT,
+            Self::Failure(_) => "failed",
+        }
+    }
+
+    /// Why deletes are held, the run did not begin, or what stopped it; empty where there is nothing to say.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Report(report) => report.held.map(|held| held.to_string()).unwrap_or_default(),
+            Self::Absent(error) | Self::Failure(error) => error.to_string(),
         }
     }
 }
@@ -36,50 +59,84 @@ impl Outcome<'_> {
 /// So many lines of what a hook says go to the log.
 const LINES: usize = 100;
 
-/// Runs the command that belongs to this outcome, if there is one, to its end.
-pub fn run(settings: &Settings, outcome: &Outcome<'_>, cancel: &Cancel, format: LogFormat, verbose: bool) {
-    let (name, command) = match outcome.exit_code() {
-        ExitCode::Interrupted => return,
-        ExitCode::Ok => ("on_success", &settings.hooks.on_success),
-        _ => ("on_problem", &settings.hooks.on_problem),
+/// Runs the commands that belong to this outcome, to their ends. `before` is the result of the run before.
+pub fn run(
+    settings: &Settings,
+    outcome: &Outcome<'_>,
+    before: Option<&str>,
+    cancel: &Cancel,
+    format: LogFormat,
+    verbose: bool,
+) {
+    let by_code = match (outcome, outcome.exit_code()) {
+        (_, ExitCode::Interrupted) => return,
+        (Outcome::Absent(_), _) => "",
+        (_, ExitCode::Ok) => "on_success",
+        _ => "on_problem",
     };
-    if command.is_empty() || cancel.requested() {
-        return;
+    let by_change = if before == Some(outcome.result()) { "" } else { "on_change" };
+    for (name, command) in settings.hooks.commands() {
+        if (name != by_code && name != by_change) || cancel.requested() {
+            continue;
+        }
+        let teller = Teller { name, job: settings.label(), run: run_of(outcome), format, verbose };
+        let bounds = Bounds { time: settings.hooks.timeout, files: descriptors::inherited_limit() };
+        match hook::run(command, &variables(name, settings, outcome, before), bounds, cancel) {
+            Ok(told) => teller.tell(&told, settings.hooks.timeout.as_secs()),
+            Err(error) => teller.failed(&unrunnable(command, &error)),
+        }
     }
-    let teller = Teller { name, job: settings.label(), run: run_of(outcome), format, verbose };
-    let bounds = Bounds { time: settings.hooks.timeout, files: descriptors::inherited_limit() };
-    match hook::run(command, &variables(name, settings, outcome), bounds, cancel) {
-        Ok(told) => teller.tell(&told, settings.hooks.timeout.as_secs()),
-        Err(error) => teller.failed(&format!("{:?} cannot be run: {error}", command.first())),
+}
+
+/// Says of each command of the jobs whose program is not there or may not be run that it will not run: else that
+/// would be found out when it is needed.
+pub fn check(jobs: &[Settings], warn: impl Fn(&str)) {
+    for settings in jobs {
+        for (key, command) in settings.hooks.commands() {
+            if let Err(error) = hook::find(command) {
+                warn(&format!(
+                    "{key} of {}: {}; correct {key}",
+                    settings.label(),
+                    unrunnable(command, &error)
+                ));
+            }
+        }
     }
+}
+
+fn unrunnable(command: &[String], error: &io::Error) -> String {
+    let program = command.first().map(|program| escaped(program.as_bytes())).unwrap_or_default();
+    format!("{program} cannot be run: {error}")
 }
 
 fn run_of(outcome: &Outcome<'_>) -> Option<i64> {
     match outcome {
         Outcome::Report(report) => report.run,
-        Outcome::Failure(_) => None,
+        Outcome::Absent(_) | Outcome::Failure(_) => None,
     }
 }
 
 /// What a hook finds in its environment. The counts have names that no option has: a twinfold that the hook
 /// starts reads `TWINFOLD_*` as options, and is to take the job and its roots for its own.
-fn variables(name: &str, settings: &Settings, outcome: &Outcome<'_>) -> Vec<(&'static str, OsString)> {
+fn variables(
+    name: &str,
+    settings: &Settings,
+    outcome: &Outcome<'_>,
+    before: Option<&str>,
+) -> Vec<(&'static str, OsString)> {
     let code = outcome.exit_code().number();
     let number = |number: u64| OsString::from(number.to_string());
-    let (result, message, seconds) = match outcome {
-        Outcome::Report(report) => {
-            let held = report.held.map(|held| held.to_string()).unwrap_or_default();
-            (report.result(), held, report.elapsed.as_secs_f64())
-        }
-        Outcome::Failure(error) => ("failed", error.to_string(), 0.0),
+    let seconds = match outcome {
+        Outcome::Report(report) => report.elapsed.as_secs_f64(),
+        Outcome::Absent(_) | Outcome::Failure(_) => 0.0,
     };
     let figures = match outcome {
         Outcome::Report(report) => report.figures(),
-        Outcome::Failure(_) => crate::manifest::RunFigures::default(),
+        Outcome::Absent(_) | Outcome::Failure(_) => RunFigures::default(),
     };
     let of = |verb| match outcome {
         Outcome::Report(report) => number(report.tally.of(verb)),
-        Outcome::Failure(_) => number(0),
+        Outcome::Absent(_) | Outcome::Failure(_) => number(0),
     };
     vec![
         ("TWINFOLD_HOOK", name.into()),
@@ -88,10 +145,11 @@ fn variables(name: &str, settings: &Settings, outcome: &Outcome<'_>) -> Vec<(&'s
         ("TWINFOLD_SOURCE", settings.source.clone().into()),
         ("TWINFOLD_REPLICA", settings.replica.clone().into()),
         ("TWINFOLD_RUN_ID", run_of(outcome).map(|run| run.to_string()).unwrap_or_default().into()),
-        ("TWINFOLD_RESULT", result.into()),
+        ("TWINFOLD_RESULT", outcome.result().into()),
+        ("TWINFOLD_PREVIOUS_RESULT", before.unwrap_or_default().into()),
         ("TWINFOLD_EXIT_CODE", number(code.into())),
         // A NUL would keep the command from being run.
-        ("TWINFOLD_MESSAGE", message.replace('\0', " ").into()),
+        ("TWINFOLD_MESSAGE", outcome.message().replace('\0', " ").into()),
         ("TWINFOLD_SECONDS", format!("{seconds:.3}").into()),
         ("TWINFOLD_COUNT_CREATE", of(Verb::Create)),
         ("TWINFOLD_COUNT_COPY", of(Verb::Copy)),

@@ -3,7 +3,6 @@
 //! from turning over.
 
 use super::args::JobOptions;
-use super::output;
 use super::posts::{self, Post};
 use super::reload::{LogPlace, Reloaded, reload};
 use super::roster::Member;
@@ -11,6 +10,7 @@ use super::service::Service;
 use super::shell::{Shell, Turn};
 use super::sync::{self, Request};
 use super::vitals::{self, Stillness, Vitals};
+use super::{after, farewell};
 use crate::allocator;
 use crate::cancel::Cancel;
 use crate::clock;
@@ -45,7 +45,7 @@ impl Calls {
     pub fn listen(cancel: &Arc<Cancel>) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
         let tell = sender.clone();
-        signals::listen_as_daemon(Arc::clone(cancel), ExitCode::Ok.number(), move |asked| {
+        signals::listen_as_daemon(Arc::clone(cancel), farewell::ending(ExitCode::Ok), move |asked| {
             // Nobody listens any more when the daemon has ended.
             let _ = tell.send(Event::Asked(asked));
         })?;
@@ -264,6 +264,7 @@ impl Daemon {
     /// Goes by another config from here on. Runs that go on end under the old one.
     fn adopt(&mut self, request: &Request) {
         self.refused = None;
+        after::check(&request.jobs, |warning| self.warn(warning));
         self.shell = Arc::new(request.shell(&self.cancel, true));
         self.set_priority(request);
         for post in &mut self.posts {
@@ -300,10 +301,7 @@ impl Daemon {
     }
 
     fn warn(&self, message: &str) {
-        log::warn!("{message}");
-        if !self.shell.options.verbose {
-            output::diagnose("warning", message);
-        }
+        sync::warn(&self.shell.options, message);
     }
 
     /// Says to the service manager that all is well, where it is: each time after a quarter to a half of

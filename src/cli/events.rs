@@ -3,10 +3,12 @@
 use crate::clock;
 use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
+use crate::manifest::ABSENT;
 pub use crate::model::escape::size_text;
 use crate::model::operation::End;
-use crate::model::{Done, EntryPath, Finding, Operation, Problem, Verb, Verdict};
+use crate::model::{Done, EntryPath, Finding, Operation, PastProblem, Problem, Verb, Verdict};
+use crate::monitor::Remaining;
 use crate::plan::Intent;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -60,12 +62,32 @@ pub fn plan_fields(object: &mut Map<String, Value>, intent: Intent<'_>) {
     object.insert("size".to_owned(), json!(intent.bytes));
 }
 
-/// The fields of a problem.
-pub fn problem_fields(object: &mut Map<String, Value>, problem: &Problem) {
+/// The fields of a problem; it is `known` if the run before had it as well.
+pub fn problem_fields(object: &mut Map<String, Value>, problem: &Problem, known: bool) {
+    past_problem_fields(object, &problem.into());
+    object.insert("known".to_owned(), json!(known));
+}
+
+/// The fields of a problem that is solved.
+pub fn past_problem_fields(object: &mut Map<String, Value>, problem: &PastProblem) {
     add_path(object, &problem.path);
     object.insert("side".to_owned(), json!(problem.side.to_string()));
     object.insert("action".to_owned(), json!(problem.action));
     object.insert("cause".to_owned(), json!(problem.cause));
+}
+
+/// The problems of the run before that are still there, in one line for people.
+pub fn remaining_text(remaining: &Remaining<'_>) -> String {
+    const LIST: &str = "`twinfold status --problems` lists them";
+    match *remaining {
+        Remaining { only: Some(problem), .. } => format!("the same as in the run before: {problem}"),
+        Remaining { before, count, .. } if before == count => {
+            format!("the same {count} problems as in the run before; {LIST}")
+        }
+        Remaining { before, count, .. } => {
+            format!("{count} of the {before} problems of the run before are still there; {LIST}")
+        }
+    }
 }
 
 /// The fields of an entry that a rebuild did not find sound.
@@ -120,8 +142,17 @@ pub fn summary_fields(object: &mut Map<String, Value>, report: &Report) {
 /// The fields of a run that failed, or could not begin: those that every summary has. What was done before it
 /// failed is in the manifest's history.
 pub fn failure_fields(object: &mut Map<String, Value>, error: &Error) {
-    object.insert("result".to_owned(), json!("failed"));
-    object.insert("exit_code".to_owned(), json!(error.exit_code().number()));
+    nothing_done(object, "failed", error.exit_code(), error);
+}
+
+/// The fields of a run that did not begin because a root is not there that comes and goes.
+pub fn absence_fields(object: &mut Map<String, Value>, error: &Error) {
+    nothing_done(object, ABSENT, ExitCode::Ok, error);
+}
+
+fn nothing_done(object: &mut Map<String, Value>, result: &str, code: ExitCode, error: &Error) {
+    object.insert("result".to_owned(), json!(result));
+    object.insert("exit_code".to_owned(), json!(code.number()));
     for verb in Verb::ALL {
         object.insert(verb.name().to_owned(), json!(0));
     }

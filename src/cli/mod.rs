@@ -9,6 +9,7 @@ mod csv_lines;
 mod daemon;
 mod environment;
 mod events;
+mod farewell;
 mod jobs_table;
 mod journal;
 mod log_file;

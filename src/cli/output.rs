@@ -80,7 +80,11 @@ impl Lines {
 pub fn diagnose(level: &str, message: &str) {
     let mut out = stderr().lock();
     let level = if colored(out.is_terminal()) {
-        let color = if level == "warning" { "33" } else { "31" };
+        let color = match level {
+            "warning" => "33",
+            "solved" => "32",
+            _ => "31",
+        };
         format!("\x1b[1;{color}m{level}\x1b[0m")
     } else {
         level.to_owned()

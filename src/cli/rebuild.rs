@@ -5,7 +5,7 @@ use super::progress::{self, Bar};
 use super::shell::tell_failure;
 use super::sync::{self, Request, check_apart, place_log};
 use super::watch::{Diagnostics, Json, Logged, Together};
-use super::{environment, events, logging, output};
+use super::{environment, events, farewell, logging, output};
 use crate::cancel::Cancel;
 use crate::config::ConfigError;
 use crate::config::units::{parse_duration, parse_size};
@@ -60,7 +60,7 @@ pub fn run(options: RebuildOptions) -> Result<ExitCode, Error> {
     let jobs: Vec<Job> = request.jobs.iter().cloned().map(Job::prepare).collect::<Result<_, _>>()?;
     check_apart(&request, &jobs)?;
     let cancel = Arc::new(Cancel::new());
-    signals::listen(Arc::clone(&cancel), ExitCode::Interrupted.number())
+    signals::listen(Arc::clone(&cancel), farewell::ending(ExitCode::Interrupted))
         .map_err(|error| Error::System { action: "listen for signals", error })?;
     let log = place_log(&request, &jobs)?;
     let locks: Vec<RunLock> = jobs.iter().map(Job::lock).collect::<Result<_, _>>()?;

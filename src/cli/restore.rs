@@ -2,7 +2,7 @@
 
 use super::args::RestoreOptions;
 use super::events::{self, size_text};
-use super::{environment, output, restore_copy, status};
+use super::{environment, farewell, output, restore_copy, status};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::config::{ConfigError, paths};
@@ -41,7 +41,7 @@ pub fn run(options: RestoreOptions) -> Result<ExitCode, Error> {
     };
     let job = Job::locate(settings.clone())?;
     let cancel = Arc::new(Cancel::new());
-    signals::listen(Arc::clone(&cancel), ExitCode::Interrupted.number())
+    signals::listen(Arc::clone(&cancel), farewell::ending(ExitCode::Interrupted))
         .map_err(|error| Error::System { action: "listen for signals", error })?;
     let path = path_under(&job, &options.path);
     if path.is_root() {

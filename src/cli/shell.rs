@@ -8,13 +8,14 @@ use super::roster::{self, Member};
 use super::watch::{Diagnostics, Json, Logged, Pulse, Together};
 use super::{events, output};
 use crate::cancel::Cancel;
-use crate::config::file::LogFormat;
+use crate::config::file::{Absent, LogFormat};
 use crate::config::settings::Settings;
 use crate::engine::job::Job;
 use crate::engine::report::{HeldAs, Report};
-use crate::engine::run;
+use crate::engine::{run, status};
 use crate::error::{Error, ExitCode};
 use crate::lock::RunLock;
+use crate::manifest::ABSENT;
 use crate::monitor::Monitor;
 use serde_json::Value;
 use std::any::Any;
@@ -60,18 +61,29 @@ pub struct Turn {
     pub accept_root: bool,
     /// Why it cannot run, where that is known already.
     pub away: Option<Error>,
+    /// How its last run in this process ended.
+    pub last: Option<Last>,
+}
+
+/// How a run ended, as far as the next one is compared with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Its result in one word.
+    pub result: String,
+    /// Why it did not begin, or what stopped it.
+    pub message: String,
 }
 
 impl Turn {
     /// The first turn of a job.
     pub fn of(member: Member) -> Self {
-        let Member { job, away, held } = member;
-        Self { accept_root: job.accept_root, settings: job.settings, held, away }
+        let Member { job, away, held, .. } = member;
+        Self { accept_root: job.accept_root, settings: job.settings, held, away, last: None }
     }
 
     /// One of which nothing is known but its settings.
     pub fn fresh(settings: Settings) -> Self {
-        Self { settings, held: None, accept_root: false, away: None }
+        Self { settings, held: None, accept_root: false, away: None, last: None }
     }
 }
 
@@ -84,33 +96,42 @@ impl Shell {
         code
     }
 
-    fn guard(&self, turn: &mut Turn, work: impl FnOnce(&mut Turn) -> Result<ExitCode, Error>) -> ExitCode {
+    fn guard(&self, turn: &mut Turn, work: impl FnOnce(&mut Turn) -> Result<Report, Error>) -> ExitCode {
         let settings = turn.settings.clone();
+        let before = turn.last.take().or_else(|| last_in_history(&settings));
         // Whatever panics leaves the lock in `turn`, and the manifest true: it lags the disk at most.
         let result = catch_unwind(AssertUnwindSafe(|| work(turn)));
-        match result {
-            Ok(Ok(code)) => code,
-            Ok(Err(error)) => self.failed(&settings, turn.held.as_ref(), &error),
-            Err(panic) => {
-                self.failed(&settings, turn.held.as_ref(), &Error::Panicked(panic_text(panic.as_ref())))
+        let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))));
+        let outcome = match &result {
+            Ok(report) => Outcome::Report(report),
+            Err(error) if error.is_tolerated(&settings) => Outcome::Absent(error),
+            Err(error) => Outcome::Failure(error),
+        };
+        let last = Last { result: outcome.result().to_owned(), message: outcome.message() };
+        match &outcome {
+            Outcome::Report(_) => {}
+            Outcome::Absent(error) => {
+                self.absent(&settings, turn.held.as_ref(), error, before.as_ref() != Some(&last));
             }
+            Outcome::Failure(error) => self.failed(&settings, turn.held.as_ref(), error),
         }
+        let before = before.as_ref().map(|before| before.result.as_str());
+        after::run(&settings, &outcome, before, &self.cancel, self.format, self.options.verbose);
+        turn.last = Some(last);
+        outcome.exit_code()
     }
 
-    fn attempt(&self, turn: &mut Turn, pulse: &AtomicU64) -> Result<ExitCode, Error> {
+    fn attempt(&self, turn: &mut Turn, pulse: &AtomicU64) -> Result<Report, Error> {
         if let Some(error) = turn.away.take() {
             return Err(error);
         }
         let verify_for = self.daemon.then_some(turn.settings.interval);
         let job = Job { accept_root: turn.accept_root, verify_for, ..Job::prepare(turn.settings.clone())? };
-        if turn.held.as_ref().is_none_or(|held| held.manifest != job.manifest) {
-            turn.held = None;
-            turn.held = Some(Held { manifest: job.manifest.clone(), lock: job.lock()? });
-        }
-        let Some(held) = &turn.held else { return Ok(ExitCode::Locked) };
-        let report = self.run(&job, &held.lock, pulse)?;
-        self.after(&job.settings, &Outcome::Report(&report));
-        Ok(report.exit_code())
+        let held = match turn.held.take().filter(|held| held.manifest == job.manifest) {
+            Some(held) => held,
+            None => Held { manifest: job.manifest.clone(), lock: job.lock()? },
+        };
+        self.run(&job, &turn.held.insert(held).lock, pulse)
     }
 
     /// One run, told to whoever is to hear of it.
@@ -149,27 +170,60 @@ impl Shell {
         Logged { job, format: self.format, run: Cell::default(), several: self.several }
     }
 
-    /// Says what keeps a job from running or stopped its run, notes it for `status`, and runs what is to be
-    /// run then.
-    fn failed(&self, settings: &Settings, held: Option<&Held>, error: &Error) -> ExitCode {
+    /// Says what keeps a job from running or stopped its run, and notes it for `status`.
+    fn failed(&self, settings: &Settings, held: Option<&Held>, error: &Error) {
         let label = settings.label();
         self.logged(label.clone()).failed(error);
         say_failure(&self.options, &label, error, self.several);
         // What stopped a run noted itself in the history, but for what kept it from beginning.
-        if matches!(error, Error::Root(_) | Error::Panicked(_))
-            && let Ok(job) = Job::locate(settings.clone())
-        {
-            match held {
-                Some(held) => roster::note_with(&job, &held.lock, error),
-                None => roster::note(&job, error),
-            }
+        if matches!(error, Error::Root(_) | Error::Panicked(_)) {
+            note(settings, held, error);
         }
-        self.after(settings, &Outcome::Failure(error));
-        error.exit_code()
     }
 
-    fn after(&self, settings: &Settings, outcome: &Outcome<'_>) {
-        after::run(settings, outcome, &self.cancel, self.format, self.options.verbose);
+    /// Says that a root is not there which comes and goes, in a daemon only where that `is_news`, and notes it for
+    /// `status`.
+    fn absent(&self, settings: &Settings, held: Option<&Held>, error: &Error, is_news: bool) {
+        let label = settings.label();
+        if is_news {
+            self.logged(label.clone()).absent(error);
+        }
+        if is_news || !self.daemon {
+            say_absent(&self.options, &label, error, self.several);
+        }
+        note(settings, held, error);
+    }
+}
+
+/// Notes in the job's history why it did not run.
+fn note(settings: &Settings, held: Option<&Held>, error: &Error) {
+    if let Ok(job) = Job::locate(settings.clone()) {
+        match held {
+            Some(held) => roster::note_with(&job, &held.lock, error),
+            None => roster::note(&job, error),
+        }
+    }
+}
+
+/// How the last run ended, by the job's history; nothing where nobody asks for it.
+fn last_in_history(settings: &Settings) -> Option<Last> {
+    if settings.absent == Absent::Problem && settings.hooks.commands().next().is_none() {
+        return None;
+    }
+    // What cannot be read is said by the run itself.
+    let figures = status::last_ended(&Job::locate(settings.clone()).ok()?).ok()??;
+    Some(Last { result: figures.result, message: figures.message.unwrap_or_default() })
+}
+
+/// Says on stdout that a job has nothing to do, because a root is not there that comes and goes.
+pub fn say_absent(options: &JobOptions, job: &str, error: &Error, several: bool) {
+    if options.json {
+        let mut object = events::event("summary", job, None);
+        events::absence_fields(&mut object, error);
+        output::print(Value::Object(object));
+    } else if !options.quiet {
+        let label = if several { format!("{job}: ") } else { String::new() };
+        output::print(format_args!("{label}{ABSENT}: {error}"));
     }
 }
 
@@ -215,7 +269,6 @@ pub fn summarize(options: &JobOptions, job: &Job, report: &Report, worth_saying:
 mod tests {
     use super::*;
     use crate::config::settings::{ConfigFile, Overrides, jobs};
-    use crate::engine::status;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "tests make their own trees")]

@@ -5,9 +5,9 @@ use super::daemon::{self, Calls};
 use super::metrics::MetricsFile;
 use super::reload::LogPlace;
 use super::roster::{self, Member};
-use super::shell::{Shell, Turn, summarize, tell_failure};
+use super::shell::{Shell, Turn, say_absent, summarize, tell_failure};
 use super::watch::{Diagnostics, Json, PlanLines, Together};
-use super::{environment, events, logging, output};
+use super::{after, environment, events, farewell, logging, output};
 use crate::cancel::Cancel;
 use crate::config::ConfigError;
 use crate::config::daemon::{DaemonSettings, daemon_settings};
@@ -25,6 +25,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// What all subcommands make of their options.
 #[derive(Debug)]
@@ -68,17 +69,17 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
     let request = request(options.job)?;
     let cancel = Arc::new(Cancel::new());
     if dry_run {
-        let members = call(&request, accept_root, false)?;
+        let members = call(&request, accept_root, false, None)?;
         listen(&cancel)?;
         return preview(&request, &members, &cancel).map(output::settle);
     }
     if !once {
         let calls = Calls::listen(&cancel).map_err(|error| Error::System { action: LISTEN, error })?;
-        let members = call(&request, accept_root, true)?;
+        let members = call(&request, accept_root, true, Some(PATIENCE))?;
         return daemon::run(given, &request, members, cancel, calls);
     }
     listen(&cancel)?;
-    let members = call(&request, accept_root, true)?;
+    let members = call(&request, accept_root, true, None)?;
     let (members, _log) = ready(&request, members)?;
     let shell = request.shell(&cancel, false);
     let mut code = ExitCode::Ok;
@@ -95,27 +96,57 @@ pub fn run(options: SyncOptions) -> Result<ExitCode, Error> {
 const LISTEN: &str = "listen for signals";
 
 fn listen(cancel: &Arc<Cancel>) -> Result<(), Error> {
-    signals::listen(Arc::clone(cancel), ExitCode::Interrupted.number())
+    signals::listen(Arc::clone(cancel), farewell::ending(ExitCode::Interrupted))
         .map_err(|error| Error::System { action: LISTEN, error })
 }
 
-fn call(request: &Request, accept_root: bool, writing: bool) -> Result<Vec<Member>, Error> {
-    let mut members = roster::call(request, writing)?;
+/// How long a daemon waits at its start for roots that may lie on a dead network or disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn call(
+    request: &Request,
+    accept_root: bool,
+    writing: bool,
+    patience: Option<Duration>,
+) -> Result<Vec<Member>, Error> {
+    let mut members = roster::call(request, writing, patience)?;
     for member in &mut members {
         member.job.accept_root = accept_root;
+        if member.is_silent {
+            let message = format!(
+                "{}: its roots have not answered for {} s (does a network or FUSE server not answer?); the other jobs run, \
+                 and its own run waits for them",
+                member.job.label(),
+                PATIENCE.as_secs()
+            );
+            output::diagnose("warning", &message);
+        }
     }
-    let jobs: Vec<Job> = members.iter().map(|member| member.job.clone()).collect();
-    check_apart(request, &jobs)?;
+    let (silent, answered): (Vec<&Member>, Vec<&Member>) =
+        members.iter().partition(|member| member.is_silent);
+    let jobs =
+        |members: Vec<&Member>| members.into_iter().map(|member| member.job.clone()).collect::<Vec<Job>>();
+    check_all_apart(request, &jobs(answered), &jobs(silent), patience)?;
     Ok(members)
 }
 
 /// Takes the locks and starts the log.
 pub(super) fn ready(request: &Request, members: Vec<Member>) -> Result<(Vec<Member>, LogPlace), Error> {
-    let jobs: Vec<Job> = members.iter().map(|member| member.job.clone()).collect();
+    let answered = members.iter().filter(|member| !member.is_silent);
+    let jobs: Vec<Job> = answered.map(|member| member.job.clone()).collect();
     let path = place_log(request, &jobs)?;
     let members = roster::lock(request, members)?;
     let log = logging::start(&request.log, &path, request.options.verbose)?;
+    after::check(&request.jobs, |warning| warn(&request.options, warning));
     Ok((members, LogPlace { log, settings: request.log.clone(), path }))
+}
+
+/// Says something in the log and on stderr, where that is not the same.
+pub(super) fn warn(options: &JobOptions, message: &str) {
+    log::warn!("{message}");
+    if !options.verbose {
+        output::diagnose("warning", message);
+    }
 }
 
 impl Request {
@@ -165,50 +196,83 @@ pub fn place_log(request: &Request, jobs: &[Job]) -> Result<PathBuf, Error> {
 /// Refuses jobs that write to one replica, or whose replica lies in a root of another: those that are
 /// to run, and all that the config file has, for they would run one day.
 pub fn check_apart(request: &Request, jobs: &[Job]) -> Result<(), Error> {
-    // What cannot be resolved cannot be run either, and says so when it is.
-    let configured = request.configured.iter().cloned().filter_map(|settings| Job::locate(settings).ok());
+    check_all_apart(request, jobs, &[], None)
+}
+
+/// The same where the roots of some jobs are `silent`: nothing but their paths can be compared.
+fn check_all_apart(
+    request: &Request,
+    jobs: &[Job],
+    silent: &[Job],
+    patience: Option<Duration>,
+) -> Result<(), Error> {
+    let is_chosen =
+        |settings: &Settings| jobs.iter().chain(silent).any(|chosen| chosen.settings.name == settings.name);
+    let others: Vec<Settings> = request.configured.iter().filter(|job| !is_chosen(job)).cloned().collect();
     let mut all = jobs.to_vec();
-    all.extend(configured.filter(|job| jobs.iter().all(|chosen| chosen.settings.name != job.settings.name)));
+    // What cannot be resolved cannot be run either, and says so when it is.
+    all.extend(roster::ask(&others, patience, Job::locate).into_iter().flatten().flatten());
     for (number, one) in all.iter().enumerate() {
         for other in all.iter().skip(number + 1) {
-            let (a, b) = (&one.paths.replica, &other.paths.replica);
-            let nested = |inner: &PathBuf, job: &Job| {
-                let RootPaths { source, replica } = &job.paths;
-                let is_walked = inner.starts_with(source) && !job.boundaries().leave_out(source, inner);
-                is_walked || inner.starts_with(replica)
-            };
-            if one.manifest == other.manifest {
-                return Err(Error::Config(ConfigError::Invalid(format!(
-                    "the jobs {} and {} have one manifest, {}; give each its own",
-                    one.label(),
-                    other.label(),
-                    one.manifest.display()
-                ))));
-            }
+            check_paths_apart(one, other)?;
             other.check_outside("manifest", &one.manifest)?;
             one.check_outside("manifest", &other.manifest)?;
-            if nested(a, other) || nested(b, one) {
-                return Err(Error::Root(roots::RootError::Refused(format!(
-                    "the jobs {} and {} overlap: the replica of one lies inside a root of the other; choose folders apart from each \
-                     other, or leave the replica out of that source with exclude or one_file_system",
-                    one.label(),
-                    other.label()
-                ))));
-            }
         }
+    }
+    for (number, one) in silent.iter().enumerate() {
+        all.iter().chain(&silent[number + 1..]).try_for_each(|other| check_paths_apart(one, other))?;
+    }
+    Ok(())
+}
+
+/// Refuses two jobs by their paths.
+fn check_paths_apart(one: &Job, other: &Job) -> Result<(), Error> {
+    let (a, b) = (&one.paths.replica, &other.paths.replica);
+    let nested = |inner: &PathBuf, job: &Job| {
+        let RootPaths { source, replica } = &job.paths;
+        let is_walked = inner.starts_with(source) && !job.boundaries().leave_out(source, inner);
+        is_walked || inner.starts_with(replica)
+    };
+    if one.manifest == other.manifest {
+        return Err(Error::Config(ConfigError::Invalid(format!(
+            "the jobs {} and {} have one manifest, {}; give each its own",
+            one.label(),
+            other.label(),
+            one.manifest.display()
+        ))));
+    }
+    if nested(a, other) || nested(b, one) {
+        return Err(Error::Root(roots::RootError::Refused(format!(
+            "the jobs {} and {} overlap: the replica of one lies inside a root of the other; choose folders apart from each \
+             other, or leave the replica out of that source with exclude or one_file_system",
+            one.label(),
+            other.label()
+        ))));
     }
     Ok(())
 }
 
 fn preview(request: &Request, members: &[Member], cancel: &Cancel) -> Result<ExitCode, Error> {
     let mut code = ExitCode::Ok;
+    let several = members.len() > 1;
     for Member { job, away, .. } in members {
-        code = code.worst(match away {
-            None => preview_one(&request.options, job, cancel, members.len() > 1)?,
+        let shown = match away {
+            None => preview_one(&request.options, job, cancel, several),
+            Some(error) if error.is_tolerated(&job.settings) => {
+                say_absent(&request.options, &job.label(), error, several);
+                Ok(ExitCode::Ok)
+            }
             Some(error) => {
                 tell_failure(&request.options, &job.label(), error);
-                error.exit_code()
+                Ok(error.exit_code())
             }
+        };
+        code = code.worst(match shown {
+            Err(error) if error.is_tolerated(&job.settings) => {
+                say_absent(&request.options, &job.label(), &error, several);
+                ExitCode::Ok
+            }
+            shown => shown?,
         });
     }
     Ok(code)

@@ -7,8 +7,9 @@ use crate::config::file::LogFormat;
 use crate::engine::rebuild::Rebuilt;
 use crate::engine::report::Report;
 use crate::error::{Error, ExitCode};
-use crate::model::{Done, Finding, Problem, Verb};
-use crate::monitor::{Amount, BytesRead, Monitor, Phase};
+use crate::manifest::ABSENT;
+use crate::model::{Done, Finding, PastProblem, Problem, Verb};
+use crate::monitor::{Amount, BytesRead, Monitor, Phase, Remaining};
 use crate::plan::Intent;
 use log::Level;
 use serde_json::{Map, Value};
@@ -43,6 +44,15 @@ impl Monitor for Together<'_> {
     }
     fn problem(&self, problem: &Problem) {
         self.0.iter().for_each(|monitor| monitor.problem(problem));
+    }
+    fn known_problem(&self, problem: &Problem) {
+        self.0.iter().for_each(|monitor| monitor.known_problem(problem));
+    }
+    fn remaining(&self, remaining: &Remaining<'_>) {
+        self.0.iter().for_each(|monitor| monitor.remaining(remaining));
+    }
+    fn solved(&self, problem: &PastProblem) {
+        self.0.iter().for_each(|monitor| monitor.solved(problem));
     }
     fn warning(&self, message: &str) {
         self.0.iter().for_each(|monitor| monitor.warning(message));
@@ -104,6 +114,13 @@ impl Logged {
         });
     }
 
+    /// Writes that a root is not there that comes and goes.
+    pub fn absent(&self, error: &Error) {
+        self.write(Level::Info, "summary", &format!("{}: {ABSENT}: {error}", self.job), |object| {
+            events::absence_fields(object, error);
+        });
+    }
+
     /// Writes a rebuild's summary line.
     pub fn rebuilt(&self, report: &Rebuilt) {
         let level = if report.exit_code() == ExitCode::Ok { Level::Info } else { Level::Warn };
@@ -158,8 +175,20 @@ impl Monitor for Logged {
     fn problem(&self, problem: &Problem) {
         let text = format!("{}problem: {problem}", self.whose());
         self.write(Level::Error, "problem", &text, |object| {
-            events::problem_fields(object, problem);
+            events::problem_fields(object, problem, false);
         });
+    }
+
+    fn remaining(&self, remaining: &Remaining<'_>) {
+        let message = events::remaining_text(remaining);
+        self.write(Level::Warn, "warning", &format!("{}{message}", self.whose()), |object| {
+            object.insert("message".to_owned(), serde_json::json!(message));
+        });
+    }
+
+    fn solved(&self, problem: &PastProblem) {
+        let text = format!("{}solved: {problem}", self.whose());
+        self.write(Level::Info, "solved", &text, |object| events::past_problem_fields(object, problem));
     }
 
     fn warning(&self, message: &str) {
@@ -228,7 +257,13 @@ impl Monitor for Json {
         self.print("finding", |object| events::finding_fields(object, finding));
     }
     fn problem(&self, problem: &Problem) {
-        self.print("problem", |object| events::problem_fields(object, problem));
+        self.print("problem", |object| events::problem_fields(object, problem, false));
+    }
+    fn known_problem(&self, problem: &Problem) {
+        self.print("problem", |object| events::problem_fields(object, problem, true));
+    }
+    fn solved(&self, problem: &PastProblem) {
+        self.print("solved", |object| events::past_problem_fields(object, problem));
     }
 }
 
@@ -253,12 +288,13 @@ pub struct Diagnostics {
     /// The job, where there are several.
     pub of: Option<String>,
     problems: Cell<usize>,
+    solved: Cell<usize>,
 }
 
 impl Diagnostics {
     /// Names the job before each message, if there is one to be named.
     pub fn of(job: Option<String>) -> Self {
-        Self { of: job, problems: Cell::default() }
+        Self { of: job, ..Self::default() }
     }
 
     fn say(&self, level: &str, message: &str) {
@@ -272,15 +308,29 @@ impl Diagnostics {
 /// Beyond so many, `status --problems` is the better place to read them.
 const SHOWN: usize = 20;
 
+impl Diagnostics {
+    /// Says a message if `said` is not [`SHOWN`] yet, and once that there are `more`.
+    fn say_first(&self, said: &Cell<usize>, level: &str, message: &str, more: &str) {
+        let number = said.get() + 1;
+        said.set(number);
+        if number <= SHOWN {
+            self.say(level, message);
+        } else if number == SHOWN + 1 {
+            self.say(level, more);
+        }
+    }
+}
+
 impl Monitor for Diagnostics {
     fn problem(&self, problem: &Problem) {
-        let seen = self.problems.get() + 1;
-        self.problems.set(seen);
-        if seen <= SHOWN {
-            self.say("problem", &problem.to_string());
-        } else if seen == SHOWN + 1 {
-            self.say("problem", "there are more; see the log, or twinfold status --problems");
-        }
+        let more = "there are more; see the log, or twinfold status --problems";
+        self.say_first(&self.problems, "problem", &problem.to_string(), more);
+    }
+    fn remaining(&self, remaining: &Remaining<'_>) {
+        self.say("problem", &events::remaining_text(remaining));
+    }
+    fn solved(&self, problem: &PastProblem) {
+        self.say_first(&self.solved, "solved", &problem.to_string(), "more were solved; see the log");
     }
     fn warning(&self, message: &str) {
         self.say("warning", message);

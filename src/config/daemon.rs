@@ -48,8 +48,22 @@ pub struct Hooks {
     pub on_success: Vec<String>,
     /// After a run that ended otherwise and was not interrupted.
     pub on_problem: Vec<String>,
+    /// After a run with another result than the run before.
+    pub on_change: Vec<String>,
     /// It is ended after so long.
     pub timeout: Duration,
+}
+
+impl Hooks {
+    /// The commands by their keys; those that are empty are left out.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        let all = [
+            ("on_success", &self.on_success),
+            ("on_problem", &self.on_problem),
+            ("on_change", &self.on_change),
+        ];
+        all.into_iter().map(|(key, command)| (key, &command[..])).filter(|(_, command)| !command.is_empty())
+    }
 }
 
 const MAX_PARALLEL_JOBS: u64 = 256;
@@ -92,6 +106,7 @@ pub(super) fn hooks(file: &ConfigFile, table: &JobTable) -> Result<Hooks, Config
     Ok(Hooks {
         on_success: command("on_success", &table.on_success, &file.on_success)?,
         on_problem: command("on_problem", &table.on_problem, &file.on_problem)?,
+        on_change: command("on_change", &table.on_change, &file.on_change)?,
         timeout,
     })
 }

@@ -42,6 +42,17 @@ pub enum ReplicaMounts {
     Mirror,
 }
 
+/// What it is that a root is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Absent {
+    /// A failed run.
+    #[default]
+    Problem,
+    /// As it should be: the root lies on a disk that comes and goes.
+    Ok,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,6 +107,10 @@ pub struct ConfigFile {
     pub on_success: Option<Vec<String>>,
     /// The command after a run that ends otherwise.
     pub on_problem: Option<Vec<String>>,
+    /// The command after a run with another result than the run before.
+    pub on_change: Option<Vec<String>>,
+    /// What it is that a root is not there.
+    pub absent: Option<Absent>,
     /// Such a command may take so long.
     #[serde(deserialize_with = "duration")]
     pub hook_timeout: Option<Duration>,
@@ -238,6 +253,10 @@ pub struct JobTable {
     /// Overrides the top-level key.
     pub on_problem: Option<Vec<String>>,
     /// Overrides the top-level key.
+    pub on_change: Option<Vec<String>>,
+    /// Overrides the top-level key.
+    pub absent: Option<Absent>,
+    /// Overrides the top-level key.
     #[serde(deserialize_with = "duration")]
     pub hook_timeout: Option<Duration>,
     /// Where its manifest is, if not in the state folder.
@@ -371,29 +390,4 @@ fn explain(error: &toml::de::Error, text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
-        let error = ConfigFile::parse("max_workers = 2\nintervall = \"5s\"\n").unwrap_err();
-        assert_eq!(error, "line 2: unknown key `intervall`; did you mean `interval`?");
-        let error = ConfigFile::parse("[log]\nfile = \"x\"\n[[job]]\nsorce = \"a\"\n").unwrap_err();
-        assert_eq!(error, "line 4: unknown key `sorce`; did you mean `source`?");
-    }
-
-    #[test]
-    fn values_of_the_wrong_type_name_their_line() {
-        for text in ["\ninterval = true", "\nmax_workers = \"two\"", "\nmax_delete = \"lots\"", "\n= 3"] {
-            let error = ConfigFile::parse(text).unwrap_err();
-            assert!(error.starts_with("line 2: "), "{error}");
-        }
-    }
-
-    #[test]
-    fn crlf_and_a_byte_order_mark_are_fine() {
-        let config = ConfigFile::parse("\u{feff}interval = \"5m\"\r\n[log]\r\nkeep = 3\r\n").unwrap();
-        assert_eq!(config.interval, Some(Duration::from_secs(300)));
-        assert_eq!(config.log.keep, Some(3));
-    }
-}
+mod tests;

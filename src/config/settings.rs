@@ -3,7 +3,7 @@
 use super::ConfigError;
 use super::daemon::{self, Hooks};
 pub use super::file::ConfigFile;
-use super::file::{Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
+use super::file::{Absent, Durability, JobTable, LogFormat, LogLevel, ReplicaMounts};
 use super::filters;
 use super::trash::{self, TrashSettings};
 use super::verification::{Adopt, Portion};
@@ -65,6 +65,8 @@ pub struct Settings {
     pub abreast: usize,
     /// What is run after a run.
     pub hooks: Hooks,
+    /// What it is that a root is not there.
+    pub absent: Absent,
     /// The manifest, if not in the state folder.
     pub manifest: Option<PathBuf>,
     /// Worker threads, at least one.
@@ -316,6 +318,7 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         jitter: jitter.min(interval),
         abreast: 1,
         hooks: daemon::hooks(file, table)?,
+        absent: table.absent.or(file.absent).unwrap_or_default(),
         manifest: overrides.manifest.clone().or_else(|| table.manifest.clone()),
         workers,
         batch_files: within("file_copy_batch_size", batch, 1, MAX_BATCH_FILES)?,

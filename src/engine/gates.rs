@@ -7,7 +7,7 @@ use super::run::note_failure;
 use crate::clock;
 use crate::error::Error;
 use crate::lock::RunLock;
-use crate::manifest::{Holding, Manifest, RunFigures, RunKind};
+use crate::manifest::{ABSENT, Holding, Manifest, RunFigures, RunKind};
 use crate::model::{HeldOperation, HeldPlan, RootMounts, Timestamp, Unsteady};
 use crate::monitor::Monitor;
 use crate::plan::gate::Approved;
@@ -98,9 +98,14 @@ pub fn see_apart(job: &Job, recorded: &RootMounts, trees: &Trees) -> Result<bool
 
 /// Notes that a run was refused for its roots, so that `status` tells. A daemon that is refused at every
 /// tick for one reason notes it once: it must not push the good runs out of the history.
-pub fn note_refusal(manifest: &Manifest, began: Timestamp, error: &Error) -> Result<(), Error> {
+pub fn note_refusal(job: &Job, manifest: &Manifest, began: Timestamp, error: &Error) -> Result<(), Error> {
     let mut figures = RunFigures::default();
-    note_failure(&mut figures, error);
+    if error.is_tolerated(&job.settings) {
+        ABSENT.clone_into(&mut figures.result);
+        figures.message = Some(error.to_string());
+    } else {
+        note_failure(&mut figures, error);
+    }
     let last = manifest.runs(1)?.into_iter().next();
     if last
         .is_some_and(|last| last.figures.result == figures.result && last.figures.message == figures.message)
@@ -119,7 +124,7 @@ pub fn note_away(job: &Job, lock: &RunLock, error: &Error, monitor: &dyn Monitor
         return Ok(());
     }
     let began = clock::now();
-    note_refusal(&job.open_manifest(lock, began, monitor)?, began, error)
+    note_refusal(job, &job.open_manifest(lock, began, monitor)?, began, error)
 }
 
 /// Reports what the gate did: which deletes are held under which number, which go ahead. Deletes that an earlier run

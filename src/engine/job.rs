@@ -89,6 +89,17 @@ impl Job {
         Self::located(settings, paths)
     }
 
+    /// Takes the roots as they stand in the config, without asking the file systems they lie on: for one that does not
+    /// answer.
+    pub fn unresolved(settings: Settings) -> Result<Self, Error> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path)
+                .map_err(|error| Error::System { action: "find the working folder", error })
+        };
+        let paths = RootPaths { source: absolute(&settings.source)?, replica: absolute(&settings.replica)? };
+        Self::located(settings, paths)
+    }
+
     fn located(settings: Settings, paths: RootPaths) -> Result<Self, Error> {
         let manifest = match &settings.manifest {
             Some(file) => paths::resolve(file).map_err(ConfigError::from)?,
@@ -252,7 +263,7 @@ impl Job {
 
     /// The error for a replica that was there on an earlier run.
     pub fn replica_gone(&self) -> Error {
-        Error::Root(roots::RootError::Unavailable(format!(
+        Error::Root(roots::RootError::Absent(format!(
             "the replica {} is gone; nothing was touched. Mount it, or make the folder again to have it filled",
             self.paths.replica.display()
         )))

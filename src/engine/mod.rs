@@ -8,6 +8,7 @@ pub mod approve;
 pub mod descriptors;
 pub mod gates;
 pub mod job;
+mod known_problems;
 pub mod mend;
 pub mod preview;
 pub mod rebuild;

@@ -4,9 +4,10 @@ use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::model::{Entry, Seen, Side};
 use crate::store::local::{LocalStore, Look};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::thread::{Builder, Scope};
+use std::time::Duration;
 
 /// Entries handed over at a time, at first and then (twice as many each time), and how many such chunks may wait.
 const FIRST_CHUNK: usize = 64;
@@ -98,6 +99,21 @@ fn produce(mut walk: impl FnMut(&mut Vec<Entry>) -> bool, cancel: &Cancel, sende
     !cancel.requested() && sender.send(Message::Entries(chunk)).is_ok()
 }
 
+/// After a request to stop, a walk that does not answer for so long hangs in a file system that does not.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl EntryStream<'_> {
+    /// Waits for a message; an error where the walk has ended, or hangs and somebody asked to stop.
+    fn receive(&self) -> Result<Message, RecvTimeoutError> {
+        loop {
+            match self.receiver.recv_timeout(GRACE) {
+                Err(RecvTimeoutError::Timeout) if !self.cancel.requested() => {}
+                result => return result,
+            }
+        }
+    }
+}
+
 impl Iterator for EntryStream<'_> {
     type Item = Result<Entry, Error>;
 
@@ -109,7 +125,7 @@ impl Iterator for EntryStream<'_> {
             if self.ended {
                 return None;
             }
-            match self.receiver.recv() {
+            match self.receive() {
                 Ok(Message::Entries(entries)) => self.chunk = entries.into_iter(),
                 Ok(Message::End) => self.ended = true,
                 Ok(Message::RootLost(cause)) => {

@@ -14,6 +14,7 @@ use super::execute::{Affected, Grounds, MixedCopies, Partials, Site, execute, fi
 use super::gates::{self, HeldBack};
 use super::inquiry::Scanned;
 use super::job::{Job, Trees};
+use super::known_problems::KnownProblems;
 use super::opened;
 use super::rebuild::Rebuilt;
 use super::recall::settled_names;
@@ -44,7 +45,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
-use tending::tend;
 
 /// Brings the replica into step, once.
 ///
@@ -78,7 +78,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     let (mut trees, apart) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            gates::note_refusal(&manifest, began, &error)?;
+            gates::note_refusal(job, &manifest, began, &error)?;
             return Err(error);
         }
     };
@@ -97,6 +97,8 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     manifest.vouch_for(&rules.rights.vouchers(trees.source.device()))?;
     let run = manifest.begin_run(RunKind::Sync, began)?;
     monitor.begun(run);
+    let known = KnownProblems::new(manifest.problems()?, monitor);
+    let monitor: &dyn Monitor = &known;
     let mut report = Report {
         run: Some(run),
         tally: Tally::default(),
@@ -147,8 +149,9 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
     });
     opened::close(&trees.replica, &manifest, &mut report.tally, monitor)?;
     if let Some(trash) = &trash {
-        tend(trash, job.settings.trash.keep, &manifest, cancel, &mut report, monitor)?;
+        pass.tend(trash, &mut report)?;
     }
+    known.report(outcome.is_ok());
     report.elapsed = started.elapsed();
     report.interrupted = matches!(outcome, Err(Error::Interrupted));
     let kept = partials.conclude(outcome.is_ok().then_some(&trees.replica), &manifest, monitor);

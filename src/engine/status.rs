@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::filter::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Spec};
 use crate::lock::current_holder;
 use crate::manifest::{
-    Bounds, DamageRow, HeldRow, ManifestError, ProblemRow, Reader, RunRow, Totals, TrashRow,
+    Bounds, DamageRow, HeldRow, ManifestError, ProblemRow, Reader, RunFigures, RunKind, RunRow, Totals,
+    TrashRow,
 };
 use crate::model::{Capabilities, EntryPath, Lost, Problem, Record};
 use crate::plan::ages::Coverage;
@@ -61,6 +62,21 @@ pub fn overview(job: &Job, runs: u32) -> Result<Option<Overview>, Error> {
     }
 }
 
+/// Runs searched for the last one that was neither killed nor interrupted.
+const RECENT: u32 = 20;
+
+/// Returns the last run of a job that came to an end by itself; `None` where it has no manifest or none of its last
+/// runs did.
+pub fn last_ended(job: &Job) -> Result<Option<RunFigures>, Error> {
+    let runs = match read(job, |reader| Ok(reader.runs(RECENT)?)) {
+        Err(Error::Manifest(ManifestError::Missing { .. })) => return Ok(None),
+        result => result?,
+    };
+    let ended = |run: &RunRow| run.kind == RunKind::Sync.name() && run.ended.is_some();
+    let ended = runs.into_iter().find(|run| ended(run) && run.figures.result != "interrupted");
+    Ok(ended.map(|run| run.figures))
+}
+
 /// How often a manifest is opened anew because a run began while it was read.
 const TRIES: u32 = 5;
 
@@ -90,8 +106,7 @@ fn look(job: &Job, reader: &Reader, runs: u32) -> Result<Overview, Error> {
     let mut history = reader.runs(runs.max(SEARCHED))?;
     let complete = history.iter().find(|run| run.is_complete()).map(|run| &run.figures);
     let (entries, bytes) = complete.map_or((0, 0), |figures| (figures.entries, figures.entry_bytes));
-    let good = |run: &&RunRow| run.kind == "sync" && run.ended.is_some() && run.figures.exit_code == 0;
-    let last_good = history.iter().find(good).cloned();
+    let last_good = history.iter().find(|run| run.is_good()).cloned();
     history.truncate(usize::try_from(runs).unwrap_or(usize::MAX));
     let damage = reader.damage()?;
     Ok(Overview {

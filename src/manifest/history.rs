@@ -4,7 +4,7 @@ use super::error::{ManifestError, sqlite};
 use super::held::{self, Holding};
 use super::open::Manifest;
 use super::schema;
-use crate::model::{Problem, Side, Timestamp};
+use crate::model::{EntryPath, PastProblem, Problem, Side, Timestamp};
 use rusqlite::{Connection, Row, params};
 use std::path::Path;
 
@@ -30,7 +30,7 @@ impl RunKind {
 /// What a run did, in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFigures {
-    /// `ok`, `problems`, `held`, `interrupted`, `failed` or `damage`.
+    /// `ok`, `problems`, `held`, `interrupted`, `failed`, `damage` or [`ABSENT`].
     pub result: String,
     /// The exit code it had, or would have had in a daemon.
     pub exit_code: u8,
@@ -83,6 +83,11 @@ impl RunRow {
         self.ended.is_some() && is_complete(&self.figures.result)
     }
 
+    /// Returns true if it brought both sides into sync.
+    pub fn is_good(&self) -> bool {
+        self.kind == RunKind::Sync.name() && self.is_complete() && self.figures.exit_code == 0
+    }
+
     /// How long it took, in seconds; `None` while it runs, or where it was killed.
     pub fn took_seconds(&self) -> Option<f64> {
         let nanos = self.ended?.as_nanos().saturating_sub(self.started.as_nanos());
@@ -92,8 +97,11 @@ impl RunRow {
     }
 }
 
+/// The result of a run that did not begin because a root was not there that comes and goes.
+pub const ABSENT: &str = "absent";
+
 fn is_complete(result: &str) -> bool {
-    !matches!(result, "failed" | "interrupted")
+    !matches!(result, "failed" | "interrupted" | ABSENT)
 }
 
 /// So many runs are remembered.
@@ -158,6 +166,26 @@ impl Manifest {
             connection.execute("DELETE FROM runs WHERE id <= ?1", [id - RUNS_KEPT]).map_err(failed())?;
             Ok(())
         })
+    }
+}
+
+impl Manifest {
+    /// Returns the problems that earlier runs left.
+    pub fn problems(&self) -> Result<Vec<PastProblem>, ManifestError> {
+        let failed = || sqlite("read", &self.path);
+        let mut query =
+            self.connection.prepare("SELECT path, side, action, cause FROM problems").map_err(failed())?;
+        let rows = query
+            .query_map([], |row| {
+                Ok(PastProblem {
+                    path: EntryPath::from_bytes(row.get::<_, Vec<u8>>(0)?),
+                    side: side_from_code(row.get(1)?),
+                    action: row.get(2)?,
+                    cause: row.get(3)?,
+                })
+            })
+            .map_err(failed())?;
+        rows.collect::<Result<_, _>>().map_err(failed())
     }
 }
 

@@ -57,7 +57,7 @@ pub use entries::{Bounds, Rows};
 pub use error::ManifestError;
 pub use file::is_half_aside;
 pub use held::{Approval, HeldRow, Holding, approve};
-pub use history::{RunFigures, RunKind, RunRow};
+pub use history::{ABSENT, RunFigures, RunKind, RunRow};
 pub use journal::JournalRow;
 pub use open::{JobRoots, Manifest, Opened};
 pub use partials::PartialChange;

@@ -32,7 +32,7 @@ pub use operation::{Done, Operation, Verb};
 pub use partial::{Mark, Partial, StagedObject, UnfinishedPatch};
 pub use path::EntryPath;
 pub use preserve::Preserve;
-pub use problem::{Problem, Side};
+pub use problem::{PastProblem, Problem, Side};
 pub use record::{Change, Record};
 pub use root_mount::{RootMount, RootMounts};
 pub use stat::{Fingerprint, Kind, Stat};

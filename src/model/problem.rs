@@ -35,6 +35,27 @@ pub struct Problem {
     pub cause: String,
 }
 
+/// A problem that an earlier run met, as the manifest remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("cannot {action} {path} ({side}): {cause}")]
+pub struct PastProblem {
+    /// The entry.
+    pub path: EntryPath,
+    /// The tree it was met in.
+    pub side: Side,
+    /// What was being done.
+    pub action: String,
+    /// Why it failed.
+    pub cause: String,
+}
+
+impl From<&Problem> for PastProblem {
+    fn from(problem: &Problem) -> Self {
+        let Problem { path, side, action, cause } = problem;
+        Self { path: path.clone(), side: *side, action: (*action).to_owned(), cause: cause.clone() }
+    }
+}
+
 impl Problem {
     /// A problem with `path` in the source.
     pub fn source(path: &EntryPath, action: &'static str, cause: impl fmt::Display) -> Self {

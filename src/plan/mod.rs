@@ -9,6 +9,7 @@ pub mod decide;
 mod decide_tests;
 pub mod desired;
 pub mod early;
+pub mod elapsed;
 pub mod gate;
 #[cfg(test)]
 mod gate_tests;

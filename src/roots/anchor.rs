@@ -81,7 +81,7 @@ impl Anchor {
         {
             return Ok(());
         }
-        Err(RootError::Unavailable(format!(
+        Err(RootError::Absent(format!(
             "the replica {path} is on the file system of the source {source} now, inside which it lies, and would be mirrored \
              into itself; nothing was touched. Is its disk mounted?",
             path = escaped(self.path.as_os_str().as_bytes()),
@@ -125,7 +125,7 @@ fn mount_of(folder: Folder) -> Option<(RootMount, Vec<u8>)> {
 }
 
 fn strayed(side: Side, path: &Path, was: &RootMount, now: &RootMount) -> RootError {
-    RootError::Unavailable(format!(
+    RootError::Absent(format!(
         "the {side} {path} is not on the file system it was on: expected {was}, found {now}; nothing was touched. \
          Is all mounted as it should be? If it was moved on purpose, run twinfold sync once with --accept-root",
         path = escaped(path.as_os_str().as_bytes()),
@@ -187,7 +187,7 @@ impl Anchors {
 /// Fails where the source does not hold the marker that says it is really there.
 pub fn check_marker(source: BorrowedFd<'_>, path: &Path, marker: &OsStr) -> Result<(), RootError> {
     statat(source, marker, AtFlags::SYMLINK_NOFOLLOW).map(drop).map_err(|error| {
-        RootError::Unavailable(format!(
+        RootError::Absent(format!(
             "the source {path} does not hold its marker {marker}: {error}; nothing was touched. Is it mounted? If this is \
              the right folder, make the marker in it (touch), or change `marker` in the config",
             path = escaped(path.as_os_str().as_bytes()),

@@ -55,7 +55,7 @@ fn shown(roots: &RootPaths, showing: &Showing, boundaries: Boundaries<'_>) -> Ro
     let pattern = proposal(&roots.source, &showing.at, "/");
     if boundaries.one_file_system && showing.how == How::Name {
         // What comes and goes is no wrong usage: the next run may find the disk there again.
-        return RootError::Unavailable(format!(
+        return RootError::Absent(format!(
             "{how}, and no other file system is mounted on the way from {source} to {replica}: one_file_system would not \
              leave it out, and the mirror would be mirrored into itself; nothing was touched. Is its disk mounted? If it \
              lies on none, leave it out with {pattern}",

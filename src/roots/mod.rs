@@ -25,15 +25,21 @@ pub enum RootError {
     /// They overlap, or one of them must not be a root at all: wrong usage.
     #[error("{0}")]
     Refused(String),
-    /// One is missing, no folder, unreadable, or not where it was: nothing (more) is touched.
+    /// One is no folder, unreadable, or not what it was when the run began: nothing (more) is touched.
     #[error("{0}")]
     Unavailable(String),
+    /// One is not there: missing, not mounted, without its marker. Nothing was touched.
+    #[error("{0}")]
+    Absent(String),
 }
 
 impl From<PathError> for RootError {
     fn from(error: PathError) -> Self {
         match error {
             PathError::Empty => Self::Refused(error.to_string()),
+            PathError::Unusable { error: ref cause, .. } if !is_forbidden(cause) => {
+                Self::Absent(error.to_string())
+            }
             PathError::ForeignLink { .. } | PathError::Unusable { .. } => {
                 Self::Unavailable(error.to_string())
             }
@@ -70,7 +76,7 @@ pub fn check(source: &Path, replica: &Path, boundaries: Boundaries<'_>) -> Resul
     if !replica_there {
         let parent = roots.replica.parent().unwrap_or(Path::new("/"));
         if resolved::open_folder(parent).is_err() {
-            return Err(RootError::Unavailable(format!(
+            return Err(RootError::Absent(format!(
                 "the replica {} cannot be made: {} is not a folder; make it or correct the path",
                 roots.replica.display(),
                 parent.display()
@@ -178,10 +184,16 @@ fn check_folder(side: &str, path: &Path) -> Result<(), RootError> {
 }
 
 fn unavailable(side: &str, path: &Path, error: &io::Error) -> RootError {
-    RootError::Unavailable(format!(
+    let text = format!(
         "the {side} {} cannot be used: {error}; nothing was touched. Is it mounted, and may this user read it?",
         path.display()
-    ))
+    );
+    if is_forbidden(error) { RootError::Unavailable(text) } else { RootError::Absent(text) }
+}
+
+/// Returns true for an error that says that something is there, but not for this user or not as a folder.
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory)
 }
 
 /// Where a probe file called `name` in the replica's root would show if the roots were aliases of
@@ -255,11 +267,16 @@ mod tests {
         let base = dir.path();
         fs::create_dir(base.join("folder")).unwrap();
         fs::write(base.join("file"), "").unwrap();
-        for (source, replica) in
-            [("absent", "new"), ("file", "new"), ("folder", "file"), ("folder", "absent/new")]
-        {
-            let result = check(&base.join(source), &base.join(replica), within(&filter));
-            assert!(matches!(result, Err(RootError::Unavailable(_))), "{source} {replica}: {result:?}");
+        for (source, replica, is_absent) in [
+            ("absent", "new", true),
+            ("file", "new", false),
+            ("folder", "file", false),
+            ("folder", "absent/new", true),
+        ] {
+            match (check(&base.join(source), &base.join(replica), within(&filter)), is_absent) {
+                (Err(RootError::Absent(_)), true) | (Err(RootError::Unavailable(_)), false) => {}
+                (result, _) => panic!("{source} {replica}: {result:?}"),
+            }
         }
         assert!(matches!(
             check(&base.join("folder"), Path::new("/"), within(&filter)),

@@ -8,6 +8,7 @@ use crate::config::file::Durability;
 use crate::engine::content::NearFolder;
 use crate::engine::workers::Workers;
 use crate::error::Error;
+use crate::manifest::Manifest;
 use crate::model::operation::End;
 use crate::model::{Attributes, Change, Done, EntryPath, Kind, Operation, Problem, Verb};
 use crate::plan::desired::Desired;
@@ -64,7 +65,13 @@ pub(super) fn carry_out<S: Store, R: Store>(
         if let Some(piece) = next_piece(together) {
             window.submit(move || remove_all(site, (asides, names), piece, false));
         }
-        while let Some(Removed { mut dones, waited, refused, stop }) = window.next() {
+        while !window.is_idle() {
+            let Some(removed) = window.next_within(Manifest::PATIENCE) else {
+                // The worker may hang: what is done is recorded.
+                record(Vec::new())?;
+                continue;
+            };
+            let Removed { mut dones, waited, refused, stop } = removed;
             if waited {
                 together = MOST_TOGETHER.min(together * MORE as usize);
             }

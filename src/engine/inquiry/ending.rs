@@ -47,7 +47,7 @@ impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
     /// The join broke off: what is out already is recorded, because the replica has it.
     pub fn abandon(mut self) -> Result<(), Error> {
         self.planner.survey();
-        while let Some(reply) = self.window.next() {
+        while let Some(reply) = self.next_reply()? {
             self.hear(reply)?;
         }
         self.go_on()?;

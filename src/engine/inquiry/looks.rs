@@ -13,7 +13,7 @@ impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
         let Some(comparison) = self.means.comparison else { return Ok(()) };
         while self.order.is_far_ahead() {
             if !self.go_on_once()? {
-                let Some(reply) = self.window.next() else { break };
+                let Some(reply) = self.next_reply()? else { break };
                 self.hear(reply)?;
             }
         }
