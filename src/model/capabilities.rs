@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub times: Times,
     /// Symbolic links.
     pub symlinks: bool,
+    /// A symbolic link has a time of last change of its own, which stays as it is set.
+    pub link_times: bool,
     /// What a second name of an inode is.
     pub hard_links: HardLinks,
     /// `user.*` attributes.
@@ -104,6 +106,7 @@ impl Default for Capabilities {
             owner: true,
             times: Times::default(),
             symlinks: true,
+            link_times: true,
             hard_links: HardLinks::Shared,
             attributes: true,
             acls: true,
@@ -208,6 +211,9 @@ impl Capabilities {
         }
         if wanted.times && !self.times.settable {
             lost.push("times".to_owned());
+        }
+        if wanted.times && self.times.settable && wanted.symlinks && self.symlinks && !self.link_times {
+            lost.push("times of symlinks".to_owned());
         }
         let switches = [
             (wanted.permissions, self.permissions, "permissions"),

@@ -54,11 +54,12 @@ impl Rights {
         let same_group = root || self.groups.contains(&source.gid);
         // A group that cannot be kept becomes this process's own: not that of a set-gid folder above.
         let gid = kept.owner.then_some(if same_group { source.gid } else { self.gid });
+        let has_time = kept.times && (self.held.link_times || source.kind() != Kind::Symlink);
         Desired {
             mode: (kept.permissions && source.kind() != Kind::Symlink).then(|| self.mode(source)),
             uid: (root && kept.owner).then_some(source.uid),
             gid,
-            mtime: kept.times.then_some(self.held.times.cut(source.fingerprint.mtime)),
+            mtime: has_time.then_some(self.held.times.cut(source.fingerprint.mtime)),
             with_access_time: self.held.times.needs_access_time,
         }
     }

@@ -93,6 +93,10 @@ impl Trial<'_> {
     pub(super) fn try_kinds(&mut self) -> Result<(), Fault> {
         let symlinks = symlinkat("nowhere", &self.folder, "symlink").map(|()| true);
         self.capabilities.symlinks = self.answer(symlinks);
+        if symlinks.is_ok() && self.capabilities.times.settable {
+            let timed = self.holds_link_time(b"symlink");
+            self.capabilities.link_times = self.answer(timed);
+        }
         let fifo = mknodat(&self.folder, "fifo", FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map(|()| true);
         self.capabilities.specials = self.answer(fifo);
         drop(self.create(b"name").during("create a file for trying")?);

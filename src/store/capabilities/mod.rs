@@ -176,8 +176,10 @@ impl Trial<'_> {
 /// Returns true if an error says that the file system, or this user there, cannot do what was asked.
 fn is_refusal(error: Errno) -> bool {
     // A disk that gives an error for everything takes no file to try with either.
-    const REFUSALS: [Errno; 11] = [
+    const REFUSALS: [Errno; 12] = [
         Errno::IO,
+        // An attribute that was set, and is not there.
+        Errno::NODATA,
         Errno::PERM,
         Errno::ACCESS,
         Errno::NOTSUP,

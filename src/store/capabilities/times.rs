@@ -50,6 +50,15 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// Whether a link, which leads to nothing, keeps a time. Some set that of what it leads to.
+    pub(super) fn holds_link_time(&self, name: &[u8]) -> Result<bool, Errno> {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+        let link = rustix::fs::openat(&self.folder, super::os(name), flags, rustix::fs::Mode::empty())?;
+        let times = self.capabilities.times;
+        set(link.as_fd(), PROBE, times.needs_access_time)?;
+        Ok(self.look(name)?.fingerprint.mtime == times.cut(PROBE))
+    }
+
     fn held(&self) -> Result<Timestamp, Errno> {
         Ok(self.look(NAME)?.fingerprint.mtime)
     }
@@ -71,7 +80,10 @@ impl Trial<'_> {
                 return if number == 0 { beyond } else { end };
             }
             let again = Timestamp::new(held.seconds, 0);
-            if is_cut(held.seconds, end)
+            // What only keeps the lower 32 bits makes some other moment of it, and that is no end.
+            let is_wrapped = (end - held.seconds).rem_euclid(1 << 32) == 0;
+            if !is_wrapped
+                && is_cut(held.seconds, end)
                 && self.set_again(again, times.needs_access_time).is_ok_and(|stays| stays == again)
             {
                 return held.seconds;
