@@ -1,5 +1,6 @@
 //! Damage that leaves no trace: found, told until it is settled, healed from the good side, and never brought over.
 
+#![expect(clippy::unwrap_used, reason = "a broken fixture is a failed test")]
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
 mod common;

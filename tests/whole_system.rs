@@ -2,7 +2,6 @@
 //! otherwise. What is another file system for `one_file_system`. Needs root; says so where it has not.
 
 #![expect(clippy::unwrap_used, reason = "a broken fixture is a failed test")]
-#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
 mod common;
 

@@ -4,7 +4,6 @@
 //! What each file system holds is declared in `targets.rs`. What cannot be mounted here is said.
 
 #![expect(clippy::unwrap_used, reason = "a broken fixture is a failed test")]
-#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -33,7 +33,7 @@ impl Reference {
             [("files/empty", 0), ("files/one", 1), ("files/small", 5000), ("files/large", (3 << 20) + 17)]
         {
             let content: Vec<u8> =
-                (0..bytes).map(|number: u32| (number.wrapping_mul(31) >> 3) as u8).collect();
+                (0..bytes).map(|number: u32| number.wrapping_mul(31).to_le_bytes()[1]).collect();
             write(at(file), content);
         }
         mkdir(at("empty"));
@@ -193,7 +193,7 @@ pub fn differences(tree: &Reference, replica: &Path, holds: &Holds, mounted_agai
         if holds.owners && (ours.uid(), ours.gid()) != (theirs.uid(), theirs.gid()) {
             differs(format!("owner {}:{}", theirs.uid(), theirs.gid()));
         }
-        let is_held = holds.times.contains(&ours.mtime()) && !(kind.is_symlink() && !holds.link_times);
+        let is_held = (holds.link_times || !kind.is_symlink()) && holds.times.contains(&ours.mtime());
         let nanos =
             |found: &fs::Metadata| i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
         let apart = nanos(ours) - nanos(&theirs);
