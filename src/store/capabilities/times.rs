@@ -3,7 +3,7 @@
 use super::Trial;
 use crate::model::{Times, Timestamp};
 use crate::store::{During, Fault};
-use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT, utimensat};
+use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT, renameat, utimensat};
 use rustix::io::{Errno, write};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -21,6 +21,7 @@ const LATEST: [i64; 4] = [100_000_000_000, 0x3_7fff_ffff, 0xffff_ffff, 0x7fff_ff
 const EARLIEST: [i64; 4] = [-100_000_000_000, -0x8000_0000, 0, 315_532_800];
 
 const NAME: &[u8] = b"time";
+const OTHER_NAME: &str = "time under another name";
 
 impl Trial<'_> {
     pub(super) fn try_times(&mut self) -> Result<(), Fault> {
@@ -59,7 +60,10 @@ impl Trial<'_> {
         Ok(self.look(name)?.fingerprint.mtime == times.cut(PROBE))
     }
 
+    /// The time that the file has under its own name, after it had another one: encfs puts whole seconds back.
     fn held(&self) -> Result<Timestamp, Errno> {
+        renameat(&self.folder, super::os(NAME), &self.folder, OTHER_NAME)?;
+        renameat(&self.folder, OTHER_NAME, &self.folder, super::os(NAME))?;
         Ok(self.look(NAME)?.fingerprint.mtime)
     }
 
