@@ -2,7 +2,6 @@
 //! run does after it has renamed them.
 
 use super::observe;
-use super::renames::Renamed;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::manifest::{Bounds, ManifestError, Reader};
@@ -22,15 +21,14 @@ pub struct Foresight {
 }
 
 impl Foresight {
-    /// Walks the replica with `threads` threads, keeping what lies in these folders.
+    /// Walks the replica with `threads` threads, keeping what lies in what gets another name.
     pub fn of(
         replica: &LocalStore,
-        renamed: &[Renamed],
+        ways: &[Relocation],
         threads: usize,
         cancel: &Cancel,
     ) -> Result<Self, Error> {
-        let ways: Vec<Relocation> = renamed.iter().map(|renamed| renamed.way.clone()).collect();
-        let view = View::of(&ways, false);
+        let view = View::of(ways, false);
         let mut entries: HashMap<EntryPath, Vec<Entry>> = HashMap::new();
         std::thread::scope(|scope| -> Result<(), Error> {
             for entry in observe::walk(scope, Side::Replica, Some(replica), Look::AtAll, threads, cancel)? {
@@ -42,7 +40,7 @@ impl Foresight {
             }
             Ok(())
         })?;
-        Ok(Self { view, row_view: View::of(&ways, true), entries })
+        Ok(Self { view, row_view: View::of(ways, true), entries })
     }
 
     /// Where things lie that will be elsewhere.

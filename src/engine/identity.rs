@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 /// else is left to the next run, which scans it first.
 pub fn open_scanned<F: Folder>(folder: &F, name: &[u8], scanned: &Stat) -> Result<(File, Stat), Fault> {
     let (file, stat) = folder.open_file(name)?;
-    let is = |other: &Stat| stat.device == other.device && stat.fingerprint.inode == other.fingerprint.inode;
+    let is = |other: &Stat| stat.device == other.device && stat.fingerprint.has_inode_of(&other.fingerprint);
     if is(scanned) {
         return Ok((file, stat));
     }

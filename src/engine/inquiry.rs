@@ -30,6 +30,7 @@ use crate::plan::join::Joined;
 use crate::plan::pairing::Unnamed;
 use crate::plan::planner::Planner;
 use crate::plan::round::Round;
+use crate::plan::spelling::Misspelled;
 use crate::plan::step::{Question, Step, Suspect};
 use crate::store::local::LocalStore;
 
@@ -82,6 +83,8 @@ pub struct Scanned {
 pub struct Again {
     /// Folders that have other names and can get them in the replica.
     pub renamed: Vec<Renamed>,
+    /// Entries of the replica that are to get the source's spelling.
+    pub misspelled: Vec<Misspelled>,
     /// What may go ahead then.
     pub ahead: Ahead,
 }
@@ -188,7 +191,11 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     fn decide(&mut self, joined: Joined, known: Option<&Knowledge>) -> Result<(), Error> {
         self.note(&joined);
         let (trend, counts) = (self.means.trend, self.means.trend.counts(&joined));
+        let surveyed = self.planner.surveys();
         let step = self.planner.feed(joined, known);
+        if self.planner.surveys() && !surveyed {
+            self.drop_questions();
+        }
         if counts {
             trend.note(known.is_some() || matches!(step, Step::Ask(_)));
         }
@@ -237,9 +244,7 @@ impl<'i, 'w, 'scope, 'e: 'scope, 'm> Inquiry<'i, 'w, 'scope, 'e, 'm> {
     fn look_into(&mut self, suspect: Suspect) -> Result<(), Error> {
         if let Some(renamed) = (self.books.identify)(&suspect, &self.renamed)? {
             if self.renamed.is_empty() {
-                self.questions.clear();
-                self.large.deal();
-                self.gathered = Gathered::default();
+                self.drop_questions();
                 self.planner.survey();
             }
             self.renamed.push(renamed);

@@ -49,6 +49,7 @@ mod recall;
 mod relocate;
 mod renames;
 mod replicate;
+mod respell;
 mod scan;
 mod trend;
 mod workers;

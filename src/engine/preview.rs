@@ -5,13 +5,13 @@ use super::capabilities;
 use super::damage;
 use super::foresight::Foresight;
 use super::gates;
-use super::inquiry::Scanned;
+use super::inquiry::{Again, Scanned};
 use super::job::{Job, View};
 use super::losses;
 use super::rebuild::Rebuilt;
 use super::recall::settled_names;
 use super::relocate;
-use super::renames::identify;
+use super::renames::{Renamed, identify};
 use super::report::{Report, Tally};
 use super::scan::Scan;
 use super::trend::Looks;
@@ -20,12 +20,16 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::Error;
 use crate::manifest::{self, Adoption, Bounds, Known, ManifestError, Reader, Salvage};
-use crate::model::{EntryPath, Record};
+use crate::model::{EntryPath, Operation, Record, Stat};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::{Approved, FirstRun, Gate, approve};
+use crate::plan::rebased;
+use crate::plan::relocation::Relocation;
 use crate::plan::round::Round;
+use crate::plan::spelling::Misspelled;
+use crate::plan::step::Seeks;
 use crate::store::local::LocalStore;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -102,22 +106,22 @@ fn look_ahead(
     let doubted = reader.map_or(Ok(false), |reader| reader.vouches_for(&vouchers).map(|vouches| !vouches))?;
     let look =
         Look { job, source: &source, rules: &rules, reader, doubted, workers: &workers, cancel, monitor };
-    let scanned = look.at(replica.as_ref(), None, Ahead::Nothing)?;
+    let mut scanned = look.at(replica.as_ref(), None, Ahead::Nothing, true)?;
     let counted = scanned.census.replica_entries;
-    let Scanned { plan, census, .. } = match (scanned.again, &mut replica) {
-        (Some(again), Some(replica)) => {
-            let renamed = again.renamed;
-            let foresight = Foresight::of(replica, &renamed, job.settings.workers, cancel)?;
-            replica.look_through(foresight.view());
-            // A run remembers them under the new names before it looks again.
-            source.recall_mounts(foresight.mounts(&source_mounts));
-            let mut scanned = look.at(Some(replica), Some(&foresight), again.ahead)?;
-            scanned.plan.renamed = renamed.iter().map(relocate::planned).collect();
-            scanned
-        }
-        // Without a replica nothing is left to a second look.
-        (_, _) => Scanned { again: None, ..scanned },
-    };
+    let mut changes = Changes::default();
+    let mut ahead = None;
+    // Without a replica nothing is left to a second look.
+    while let (Some(again), Some(replica)) = (scanned.again.take(), &mut replica) {
+        let ahead = ahead.get_or_insert_with(|| again.ahead.clone()).clone();
+        let added = changes.add(again);
+        let foresight = Foresight::of(replica, &changes.ways, job.settings.workers, cancel)?;
+        replica.look_through(foresight.view());
+        // A run remembers them under the new names before it looks again.
+        source.recall_mounts(foresight.mounts(&source_mounts));
+        scanned = look.at(Some(replica), Some(&foresight), ahead, added)?;
+    }
+    let Scanned { mut plan, census, .. } = scanned;
+    plan.renamed = changes.planned();
     if cancel.requested() {
         return Err(Error::Interrupted);
     }
@@ -165,6 +169,39 @@ fn look_ahead(
     Ok((approved, report))
 }
 
+/// What gets another name before a run plans.
+#[derive(Default)]
+struct Changes {
+    ways: Vec<Relocation>,
+    /// The source's figures, in the same order; `None`: those of the replica's entry go on.
+    sources: Vec<Option<Stat>>,
+}
+
+impl Changes {
+    /// Adds what a look found, which saw the replica as it will be after those that are here. Returns true if any of it is
+    /// new.
+    fn add(&mut self, again: Again) -> bool {
+        let before = self.ways.len();
+        let (lies, rows) = (rebased::View::of(&self.ways, false), rebased::View::of(&self.ways, true));
+        for Renamed { way, source, .. } in again.renamed {
+            self.ways.push(way);
+            self.sources.push(Some(source));
+        }
+        for Misspelled { from, to, .. } in again.misspelled {
+            let way = Relocation { lies: lies.actual(&from), rows: rows.actual(&from), to };
+            if !self.ways.iter().any(|other| other.lies == way.lies || other.to == way.to) {
+                self.ways.push(way);
+                self.sources.push(None);
+            }
+        }
+        self.ways.len() > before
+    }
+
+    fn planned(self) -> Vec<Operation> {
+        self.ways.iter().zip(self.sources).map(|(way, source)| relocate::planned(way, source)).collect()
+    }
+}
+
 /// What looking at both trees needs.
 struct Look<'e> {
     job: &'e Job,
@@ -179,13 +216,14 @@ struct Look<'e> {
 }
 
 impl Look<'_> {
-    /// Plans; with `foresight` as if folders had their new names already. What is `ahead` a run brings over before it
-    /// has a plan.
+    /// Plans; with `foresight` as if entries had their new names already. What is `ahead` a run brings over before it
+    /// has a plan. `misspelled`: looks for names that the replica spells in another way.
     fn at(
         &self,
         replica: Option<&LocalStore>,
         foresight: Option<&Foresight>,
         ahead: Ahead,
+        misspelled: bool,
     ) -> Result<Scanned, Error> {
         let rows = || self.reader.into_iter().flat_map(|reader| reader.rows(Bounds::All));
         let doubt = |row: Result<Record, ManifestError>| -> Result<Record, Error> {
@@ -220,7 +258,9 @@ impl Look<'_> {
                 _ => Ok(()),
             },
             identify: &mut |suspect, known| match (self.reader, replica) {
-                (Some(reader), Some(replica)) => identify(suspect, known, reader, self.source, replica),
+                (Some(reader), Some(replica)) => {
+                    identify(suspect, known, reader, self.source, (replica, &self.rules.rights))
+                }
                 _ => Ok(None),
             },
             prepare: &mut || Ok(()),
@@ -239,8 +279,11 @@ impl Look<'_> {
             cancel: self.cancel,
             site: None,
             looks: Looks::AtAll,
-            renames: is_first_look && self.job.settings.filter.is_placeless(),
-            most: if is_first_look { self.job.planned_most } else { usize::MAX },
+            seeks: Seeks {
+                renames: is_first_look && self.job.settings.filter.is_placeless(),
+                misspelled: misspelled && !self.rules.rights.held.case_sensitive,
+                most: if is_first_look { self.job.planned_most } else { usize::MAX },
+            },
             ahead,
             round: Round::default(),
             foresight,

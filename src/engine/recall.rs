@@ -5,7 +5,7 @@ use super::content::NearFolder;
 use crate::error::Error;
 use crate::manifest::ManifestError;
 use crate::model::{EntryPath, Kind, Record, Stat};
-use crate::plan::decide::{Rules, unchanged};
+use crate::plan::decide::{Rules, unchanged, unchanged_replica};
 use crate::plan::links::Settled;
 use crate::store::{Folder, Store};
 use std::collections::HashSet;
@@ -28,7 +28,7 @@ pub fn settled_names<S: Store, R: Store>(
         let (source, replica) = (look(&mut ours, &record.path), look(&mut theirs, &record.path));
         if let (Some(source), Some(replica)) = (source, replica)
             && unchanged(&source.fingerprint, &record.source, rules)
-            && unchanged(&replica.fingerprint, &record.replica, rules)
+            && unchanged_replica(&replica, &record.replica, rules)
         {
             tell(Settled { record, source, replica });
         }

@@ -144,10 +144,15 @@ fn begin<S: Store, R: Store>(site: &Site<'_, S, R>) -> Result<Option<R::Writes>,
 }
 
 fn told(renamed: &Renamed, started: Instant) -> Done {
+    done(&renamed.way.rows, &renamed.way.to, started)
+}
+
+/// An entry that got another name with all that it holds.
+pub(super) fn done(from: &EntryPath, to: &EntryPath, started: Instant) -> Done {
     Done {
-        path: renamed.way.to.clone(),
+        path: to.clone(),
         verb: Verb::Move,
-        from: Some(renamed.way.rows.clone()),
+        from: Some(from.clone()),
         // Its rows follow together with those of what it holds.
         end: End::Made(None),
         bytes: 0,
@@ -159,16 +164,16 @@ fn told(renamed: &Renamed, started: Instant) -> Done {
 }
 
 /// What a dry run says of a rename.
-pub fn planned(renamed: &Renamed) -> Operation {
+pub fn planned(way: &Relocation, source: Option<Stat>) -> Operation {
     Operation {
-        path: renamed.way.to.clone(),
+        path: way.to.clone(),
         verb: Verb::Move,
-        source: Some(renamed.source),
+        source,
         replica: None,
         content: None,
         attributes: false,
         origin: None,
-        from: Some(renamed.way.rows.clone()),
+        from: Some(way.rows.clone()),
         displaces: false,
         loses: false,
     }
@@ -276,9 +281,8 @@ impl<S: Store, R: Store> Shifter<'_, S, R> {
             return Err(io::Error::other("something is mounted in it")).during("rename");
         }
         let folder = NearFolder::new(self.site.replica).of(lies)?;
-        let is_it =
-            |stat: &Stat| stat.kind() == Kind::Folder && stat.fingerprint.inode == renamed.replica_inode;
-        let found = folder.stat(lies.name())?.filter(is_it);
+        let is_it = |stat: &Stat| stat.kind() == Kind::Folder && renamed.is(self.site.rights.known(*stat));
+        let found = folder.stat(lies.name())?.filter(is_it).map(|stat| self.site.rights.known(stat));
         found.ok_or_else(|| io::Error::other("another folder has its name there")).during("rename")
     }
 }

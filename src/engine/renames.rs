@@ -3,7 +3,8 @@
 use super::content::NearFolder;
 use crate::error::Error;
 use crate::manifest::{Manifest, ManifestError, Reader};
-use crate::model::{EntryPath, Kind, Record, Seen, Stat};
+use crate::model::{EntryPath, Fingerprint, Kind, Record, Seen, Stat};
+use crate::plan::desired::Rights;
 use crate::plan::join::Joined;
 use crate::plan::relocation::{Relocation, feasible};
 use crate::plan::step::Suspect;
@@ -26,6 +27,14 @@ pub struct Renamed {
     pub above: Vec<Arc<FolderTask>>,
     /// It was found in the replica.
     found: bool,
+}
+
+impl Renamed {
+    /// Returns true if it is the folder that the replica has as `stat`, as far as inode numbers say something.
+    pub fn is(&self, stat: Stat) -> bool {
+        let row = Fingerprint { inode: self.replica_inode, ..stat.fingerprint };
+        stat.fingerprint.has_inode_of(&row)
+    }
 }
 
 /// What a rename wants to know of the manifest.
@@ -73,7 +82,7 @@ pub fn identify<S: Store, R: Store>(
     known: &[Renamed],
     rows: &dyn Rows,
     source: &S,
-    replica: &R,
+    (replica, rights): (&R, &Rights),
 ) -> Result<Option<Renamed>, Error> {
     let to = &suspect.joined.path;
     let Some(Seen::Present(now)) = &suspect.joined.source else { return Ok(None) };
@@ -103,7 +112,9 @@ pub fn identify<S: Store, R: Store>(
             continue;
         }
         let inode = row.replica.inode;
-        let is_it = |stat: &Stat| stat.kind() == Kind::Folder && stat.fingerprint.inode == inode;
+        let is_it = |stat: &Stat| {
+            stat.kind() == Kind::Folder && rights.known(*stat).fingerprint.has_inode_of(&row.replica)
+        };
         let at_target = matches!(&suspect.joined.replica, Some(Seen::Present(stat)) if is_it(stat));
         let at_old = look(&mut NearFolder::new(replica), &old).is_some_and(|stat| is_it(&stat));
         let lies = if at_target && !at_old { to.clone() } else { old.clone() };

@@ -1,6 +1,7 @@
 //! One run from its first look to its last row.
 
 mod adoption;
+mod planning;
 mod rounds;
 mod tending;
 mod verify;
@@ -18,10 +19,9 @@ use super::known_problems::KnownProblems;
 use super::opened;
 use super::rebuild::Rebuilt;
 use super::recall::settled_names;
-use super::relocate;
-use super::renames::{Renamed, identify};
+use super::renames::identify;
 use super::report::{Report, Tally};
-use super::scan::{Scan, comparison};
+use super::scan::Scan;
 use super::trash::{Opened, Trash};
 use super::trend::Looks;
 use super::workers::Workers;
@@ -39,6 +39,7 @@ use crate::plan::decide::Rules;
 use crate::plan::early::Ahead;
 use crate::plan::gate::{FirstRun, Gate, approve};
 use crate::plan::round::Round;
+use crate::plan::step::Seeks;
 use crate::store::local::LocalStore;
 use crate::transfer::clone::Clones;
 use std::cell::{Cell, RefCell};
@@ -224,7 +225,7 @@ impl<'e> Pass<'e> {
             marks_left: Affected::default(),
             full: AtomicBool::new(false),
             clones: Clones::default(),
-            grounds: Grounds::default(),
+            grounds: Grounds::in_replica(&self.rules.rights.held),
             no_room_from: AtomicU64::new(u64::MAX),
             trash: self.trash,
             publish_mixed: self.job.settings.publish_mixed,
@@ -234,70 +235,11 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Renames folders that have other names, then plans; new entries may be in the replica already when
-    /// the plan is there. Returns it with the place to carry it out.
-    fn plan(&self, report: &mut Report) -> Result<(Plan, Site<'e, LocalStore, LocalStore>), Error> {
-        let site = self.site();
-        // Without rows nothing is known under another name, and a second look would be told nothing.
-        let first = self.manifest.knows_entries()?;
-        // Nor does anything go ahead in a replica that holds things and is new to the manifest: first it is to be known
-        // how much that is.
-        let ahead =
-            if first || self.trees.replica.holds_anything() { Ahead::Nothing } else { Ahead::Everything };
-        let most = if ahead == Ahead::Everything { usize::MAX } else { self.job.planned_most };
-        if ahead == Ahead::Everything {
-            self.count_replica(0)?;
-        }
-        let filter = &self.job.settings.filter;
-        // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
-        let renames = first && filter.is_placeless();
-        let look = self.looks(first);
-        let mut scanned =
-            self.look(&site, (look, renames, most), (ahead.clone(), Round::first()), HashMap::new(), report)?;
-        self.count_replica(scanned.census.replica_entries)?;
-        let Some(again) = scanned.again.take() else { return self.in_rounds(scanned, site, ahead, report) };
-        report.tally.adopted += scanned.adopted;
-        let readied =
-            if again.renamed.is_empty() { HashMap::new() } else { self.relocate(&again.renamed, report)? };
-        // They have followed the folders that they lie in.
-        self.trees.source.recall_mounts(self.manifest.source_mounts()?);
-        // What the first look mended may have lost something.
-        let site = Site { owner_lost: site.owner_lost, ..self.site() };
-        let whose = (again.ahead.clone(), Round::first());
-        let scanned = self.look(&site, (Looks::AtAll, false, usize::MAX), whose, readied, report)?;
-        self.in_rounds(scanned, site, again.ahead, report)
-    }
-
-    fn relocate(
-        &self,
-        renamed: &[Renamed],
-        report: &mut Report,
-    ) -> Result<HashMap<EntryPath, Option<Verb>>, Error> {
-        let site = self.site();
-        let comparison =
-            comparison(self.job, &self.trees.source, &self.trees.replica, self.rules, self.cancel);
-        let (root, tally) = (&self.job.paths.replica, &mut report.tally);
-        relocate::carry_out(&site, &comparison, renamed, root, self.manifest, tally, self.monitor)
-    }
-
-    /// What is looked at first. The files of a replica that is adopted are read on both sides: whoever opens them looks
-    /// at them as well. Where rows are known, that may turn out to be so.
-    fn looks(&self, has_rows: bool) -> Looks {
-        let by_size = self.job.settings.filter.has_sizes();
-        if by_size || self.rules.trust_metadata || !self.trees.replica.holds_anything() {
-            Looks::AtAll
-        } else if has_rows {
-            Looks::AsFilesTurnOut
-        } else {
-            Looks::NotAtFiles
-        }
-    }
-
     /// Looks at both trees, and brings over what need not wait.
     fn look(
         &self,
         site: &Site<'_, LocalStore, LocalStore>,
-        (looks, renames, most): (Looks, bool, usize),
+        (looks, seeks): (Looks, Seeks),
         (ahead, round): (Ahead, Round),
         readied: HashMap<EntryPath, Option<Verb>>,
         report: &mut Report,
@@ -326,7 +268,9 @@ impl<'e> Pass<'e> {
                 let visible = rows.filter(|row| !row.as_ref().is_ok_and(hidden));
                 settled_names(visible, (inodes, tell), source, replica, self.rules)
             },
-            identify: &mut |suspect, known| identify(suspect, known, manifest, source, replica),
+            identify: &mut |suspect, known| {
+                identify(suspect, known, manifest, source, (replica, &self.rules.rights))
+            },
             // Before anything that lies on them is in the replica.
             prepare: &mut || {
                 let mut mounts = source.mounts();
@@ -349,8 +293,7 @@ impl<'e> Pass<'e> {
             cancel: self.cancel,
             site: Some((site, manifest)),
             looks,
-            renames,
-            most,
+            seeks,
             ahead,
             round,
             foresight: None,

@@ -19,7 +19,7 @@ use crate::plan::early::Ahead;
 use crate::plan::join::{Join, Joined};
 use crate::plan::planner::Planner;
 use crate::plan::round::Round;
-use crate::plan::step::Mode;
+use crate::plan::step::{Mode, Seeks};
 use crate::plan::visible::Sight;
 use crate::store::local::LocalStore;
 use std::collections::HashMap;
@@ -45,10 +45,8 @@ pub struct Scan<'e> {
     pub site: Option<(&'e Site<'e, LocalStore, LocalStore>, &'e Manifest)>,
     /// What the walks look at.
     pub looks: Looks,
-    /// Look for folders that have another name; a second look may follow.
-    pub renames: bool,
-    /// New entries, or deletes, that are planned at most before planning is left to a second look.
-    pub most: usize,
+    /// What to look for before anything is planned; another look may follow.
+    pub seeks: Seeks,
     /// Which new entries go ahead.
     pub ahead: Ahead,
     /// Whose names are decided about.
@@ -90,12 +88,7 @@ impl Scan<'_> {
         monitor.phase(Phase::Scan, self.expected.map(|entries| Amount { entries, bytes: 0 }));
         let comparison =
             self.replica.map(|replica| comparison(self.job, self.source, replica, self.rules, self.cancel));
-        let mode = Mode {
-            renames: self.renames,
-            most: self.most,
-            ahead: self.ahead.clone(),
-            round: self.round.clone(),
-        };
+        let mode = Mode { seeks: self.seeks, ahead: self.ahead.clone(), round: self.round.clone() };
         let trend = Trend::new(self.looks);
         let look = trend.look();
         std::thread::scope(|scope| {

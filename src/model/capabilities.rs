@@ -3,6 +3,7 @@
 use super::escape::escaped;
 use super::{Preserve, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What a file system can hold. The default is all of it: what ext4, xfs and btrfs hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Capabilities {
     pub specials: bool,
     /// `a` and `A` are two names.
     pub case_sensitive: bool,
+    /// `ä` and `Ä` are two names, even where `a` and `A` are one.
+    pub unicode_case_sensitive: bool,
     /// Bytes that a name may have.
     pub longest_name: usize,
     /// Bytes that no name may contain.
@@ -114,6 +117,7 @@ impl Default for Capabilities {
             holes: true,
             specials: true,
             case_sensitive: true,
+            unicode_case_sensitive: true,
             longest_name: LONGEST_NAME,
             refused_bytes: Vec::new(),
             refuses_trailing: false,
@@ -176,7 +180,7 @@ impl Preserve {
             owner: self.owner && held.owner,
             times: self.times && held.times.settable,
             xattrs: self.xattrs && (held.attributes || held.acls || held.file_capabilities),
-            hard_links: self.hard_links && held.hard_links == HardLinks::Shared,
+            hard_links: self.hard_links && held.hard_links == HardLinks::Shared && held.stable_inodes,
             sparse: self.sparse,
             specials: self.specials && held.specials,
             symlinks: self.symlinks && held.symlinks,
@@ -244,6 +248,29 @@ impl Capabilities {
             && (!wanted.times || self.times.granularity_nanos <= 1)
     }
 
+    /// Returns true if a file can have so many bytes.
+    pub fn holds_size(&self, bytes: u64) -> bool {
+        self.largest_file.is_none_or(|most| bytes <= most)
+    }
+
+    /// Returns what a name has in common with all names that the file system takes for the same one: its own bytes
+    /// where it tells all of them apart.
+    ///
+    /// Letters are folded one by one, and only where the lower-case letter is the capital's own: `ß` and `ss`, or `s`
+    /// and `ſ`, stay two names. Where a file system folds more than that, two names of the source may meet in one
+    /// file unseen by the planner; the executor then finds the name taken and deletes nothing beside it.
+    pub fn name_key<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
+        if self.case_sensitive {
+            return Cow::Borrowed(name);
+        }
+        match std::str::from_utf8(name) {
+            Ok(text) if !self.unicode_case_sensitive && !text.is_ascii() => {
+                Cow::Owned(text.chars().map(capital).collect::<String>().into_bytes())
+            }
+            _ => Cow::Owned(name.to_ascii_uppercase()),
+        }
+    }
+
     /// Returns why no entry can have this name, if the file system refuses it.
     pub fn refuses_name(&self, name: &[u8]) -> Option<String> {
         if name.len() > self.longest_name {
@@ -264,6 +291,13 @@ impl Capabilities {
         }
         None
     }
+}
+
+/// Returns the capital of a letter, if it has one of its own.
+fn capital(letter: char) -> char {
+    let (mut upper, mut rest) = (letter.to_uppercase(), letter.to_uppercase().skip(1));
+    let (Some(capital), None) = (upper.next(), rest.next()) else { return letter };
+    if capital.to_lowercase().eq(std::iter::once(letter)) { capital } else { letter }
 }
 
 fn printable(bytes: &[u8]) -> String {

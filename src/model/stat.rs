@@ -69,8 +69,23 @@ pub struct Fingerprint {
     pub mtime: Timestamp,
     /// Last change of content or metadata; only the kernel sets it.
     pub ctime: Timestamp,
-    /// Inode number.
+    /// Inode number; 0 where the file system makes them up, see [`Stat::without_inode`].
     pub inode: u64,
+}
+
+/// In the place of an inode number that says nothing; no file has it.
+const NO_INODE: u64 = 0;
+
+impl Fingerprint {
+    /// Returns true if both have the same inode number, as far as both have one that says something.
+    pub fn has_inode_of(&self, other: &Self) -> bool {
+        self.inode == other.inode || self.inode == NO_INODE || other.inode == NO_INODE
+    }
+
+    /// Returns true if all figures of both are the same, as far as inode numbers say something.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.has_inode_of(other) && Self { inode: other.inode, ..*self } == *other
+    }
 }
 
 /// All that one lstat tells.
@@ -98,12 +113,18 @@ impl Stat {
         self.fingerprint.kind
     }
 
+    /// The same without an inode number: where the file system makes them up, they say nothing.
+    #[must_use]
+    pub fn without_inode(self) -> Self {
+        Self { fingerprint: Fingerprint { inode: NO_INODE, ..self.fingerprint }, ..self }
+    }
+
     /// Whether both are the same object with the same content, as far as figures tell that do not
     /// move when another name of the inode comes or goes (ctime does).
     pub fn is_same_object(&self, other: &Stat) -> bool {
         let (a, b) = (&self.fingerprint, &other.fingerprint);
         a.kind == b.kind
-            && a.inode == b.inode
+            && a.has_inode_of(b)
             && self.device == other.device
             && (a.kind == Kind::Folder || (a.size == b.size && a.mtime == b.mtime))
     }

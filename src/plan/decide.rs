@@ -231,6 +231,15 @@ fn bring_over(
 ) -> Decision {
     match source.kind() {
         Kind::Folder => Decision::Folder(Some(Verb::Create), Difference::None),
+        // Known before a byte of it is read or written.
+        Kind::File if !rules.rights.held.holds_size(source.fingerprint.size) => {
+            let (size, most) = (source.fingerprint.size, rules.rights.held.largest_file.unwrap_or_default());
+            let cause = format!(
+                "it has {size} bytes, and the largest file that the replica's file system holds has {most}; exclude it \
+                 (max_size), or put the replica on another file system"
+            );
+            Decision::Problem(Problem::replica(path, "mirror", cause))
+        }
         Kind::File => {
             let mut copy = operation(path, Verb::Copy, Some(*source), replica.copied());
             copy.content =
@@ -261,7 +270,7 @@ fn undamaged(source: &Stat, row: &Record, rules: &Rules) -> Option<(Digest, Time
 /// The digest of equal contents that need not be hashed: the row's, where all figures of either side say that its bytes
 /// are those of the row. Also when it was computed.
 pub fn unmoved(source: &Stat, replica: &Stat, row: &Record) -> Option<(Digest, Timestamp)> {
-    if replica.fingerprint == row.replica { row.digest.zip(row.hashed) } else { expected(source, row) }
+    if replica.fingerprint.is_as(&row.replica) { row.digest.zip(row.hashed) } else { expected(source, row) }
 }
 
 fn operation(path: &EntryPath, verb: Verb, source: Option<Stat>, replica: Option<Stat>) -> Operation {
@@ -291,5 +300,10 @@ pub fn unchanged(now: &Fingerprint, then: &Fingerprint, rules: &Rules) -> bool {
         && now.mtime == then.mtime
         && now.mode == then.mode
         && (rules.ignore_ctime || now.ctime == then.ctime)
-        && (rules.ignore_inode || now.inode == then.inode)
+        && (rules.ignore_inode || now.has_inode_of(then))
+}
+
+/// Likewise for an entry of the replica, whose inode numbers may say nothing.
+pub fn unchanged_replica(now: &Stat, then: &Fingerprint, rules: &Rules) -> bool {
+    unchanged(&rules.rights.known(*now).fingerprint, then, rules)
 }

@@ -102,6 +102,12 @@ impl Rights {
         mode
     }
 
+    /// What is to be taken in of figures of the replica: no inode number where its file system makes them up.
+    #[must_use]
+    pub fn known(&self, replica: Stat) -> Stat {
+        if self.held.stable_inodes { replica } else { replica.without_inode() }
+    }
+
     /// Returns true if the replica is to have nothing in the place of this entry of the source. A link that it has
     /// already shows that it can have one.
     pub fn leaves_out(&self, source: &Seen, replica: Option<&Seen>) -> bool {

@@ -30,6 +30,7 @@ mod relocation_tests;
 pub mod round;
 pub mod shared;
 pub mod shield;
+pub mod spelling;
 pub mod step;
 pub mod trail;
 pub mod verdict;

@@ -281,7 +281,7 @@ impl<'p> Pairing<'p> {
         let row = &self.old[pair.old].row;
         // What is known to be damaged would not compare equal: the replica's good copy gets the new name all the same.
         let rotten = self.rules.rotten.contains(&row.path) && pair.source.device == self.device;
-        if rotten && pair.replica.fingerprint == row.replica {
+        if rotten && pair.replica.fingerprint.is_as(&row.replica) {
             return true;
         }
         !row.racy

@@ -12,6 +12,7 @@ use super::occupied::Occupied;
 use super::round::Round;
 use super::shared;
 use super::shield::Shields;
+use super::spelling::{Misspelled, Spelling};
 use super::step::{Mode, Question, Step, Suspect};
 use super::trail::Trail;
 use super::{FolderTask, Plan, is_litter};
@@ -26,6 +27,7 @@ pub struct Planner<'r> {
     plan: Plan,
     census: Census,
     shields: Shields,
+    spelling: Spelling,
     mode: Mode,
     /// Nothing is planned any more: folders with other names are looked for, and nothing else.
     surveys: bool,
@@ -58,6 +60,7 @@ impl<'r> Planner<'r> {
             plan: Plan::default(),
             census: Census::default(),
             shields: Shields::default(),
+            spelling: Spelling::default(),
             trail: Trail::default(),
             folders: BTreeMap::new(),
             links,
@@ -74,10 +77,14 @@ impl<'r> Planner<'r> {
 
     /// Decides about the next path of the join, of whose contents this is `known`.
     pub fn feed(&mut self, mut joined: Joined, known: Option<&Knowledge>) -> Step {
-        if !self.meet(&mut joined) {
-            return Step::Settled;
+        let met = self.meet(&mut joined);
+        if self.mode.seeks.misspelled && !self.surveys && !self.spelling.found().is_empty() {
+            self.survey();
         }
-        if self.mode.renames && self.is_suspect(&joined) {
+        if let Some(step) = met {
+            return step;
+        }
+        if self.mode.seeks.renames && self.is_suspect(&joined) {
             let way = self.trail.folders();
             // The last one is the folder itself.
             let way = way[..way.len() - 1].to_vec();
@@ -172,7 +179,7 @@ impl<'r> Planner<'r> {
 
     /// Whether more is new, or gone, than a plan is to hold.
     fn is_too_much(&self) -> bool {
-        self.fresh.max(self.vanished.len()) >= self.mode.most
+        self.fresh.max(self.vanished.len()) >= self.mode.seeks.most
     }
 
     /// Whether this folder's inode is not that of a row under its name. Inode numbers mean something on
@@ -265,6 +272,12 @@ impl<'r> Planner<'r> {
             }
             decision => self.settle(decision, joined, folder),
         }
+    }
+
+    /// Gives away which entries of the replica have another spelling than the source: they are to get that before
+    /// anything is planned.
+    pub fn misspelled(&mut self) -> Vec<Misspelled> {
+        self.spelling.take()
     }
 
     /// Notes problems that somebody else met.

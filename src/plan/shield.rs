@@ -29,6 +29,11 @@ impl Shields {
         }
     }
 
+    /// Shields what the source has at `path`, and below it, because the replica cannot have it.
+    pub fn leave_out(&mut self, path: &EntryPath) {
+        if path.is_folder() { self.below(path) } else { self.name(path) }
+    }
+
     /// Shields all below `folder`, whose listing failed.
     fn below(&mut self, folder: &EntryPath) {
         self.0.push(Shield { folder: folder.clone(), itself: false });

@@ -39,15 +39,32 @@ pub struct Suspect {
 /// What a planner is to look out for besides its plan.
 #[derive(Clone, Debug)]
 pub struct Mode {
-    /// Folders that may have got another name, in a first look that a second one may follow.
-    pub renames: bool,
-    /// New entries, or deletes, that this look plans at most before it leaves planning to a second one; usually
-    /// [`PLANNED_MOST`](super::early::PLANNED_MOST), or any number.
-    pub most: usize,
+    /// What another look is to follow for.
+    pub seeks: Seeks,
     /// What may be brought over while the join goes on.
     pub ahead: Ahead,
     /// Whose names are decided about.
     pub round: Round,
+}
+
+/// What is put right in the replica before anything is planned: where a look finds some of it, it plans nothing, and
+/// another look follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeks {
+    /// Folders that may have got another name.
+    pub renames: bool,
+    /// Names that the replica spells in another way than the source, where its file system tells none of them apart.
+    pub misspelled: bool,
+    /// New entries, or deletes, that this look plans at most before it leaves planning to a second one; usually
+    /// [`PLANNED_MOST`](super::early::PLANNED_MOST), or any number.
+    pub most: usize,
+}
+
+impl Default for Seeks {
+    /// Nothing: this look plans, whatever it finds.
+    fn default() -> Self {
+        Self { renames: false, misspelled: false, most: usize::MAX }
+    }
 }
 
 /// A path whose contents must be known before it can be decided about.

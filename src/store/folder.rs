@@ -345,6 +345,16 @@ impl Folder for LocalFolder {
         self.relocate_to(name, expected, into, to, target)
     }
 
+    fn respell(
+        &self,
+        name: &[u8],
+        expected: &Stat,
+        to: &[u8],
+        directly: Option<bool>,
+    ) -> Result<bool, Fault> {
+        self.respell_as(name, expected, to, directly)
+    }
+
     fn exchange_with(
         &self,
         one: (&[u8], &Stat),

@@ -94,7 +94,9 @@ impl Fault {
     /// Whether no further name can be had here for an inode: too many, another file system, or one
     /// without hard links.
     pub fn is_refusal_to_link(&self) -> bool {
-        const REFUSALS: [Errno; 5] = [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::NOTSUP, Errno::NOSYS];
+        // Some mounts (rclone) answer EIO to all that they do not know.
+        const REFUSALS: [Errno; 6] =
+            [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::NOTSUP, Errno::NOSYS, Errno::IO];
         self.action == LINK
             && self
                 .error
@@ -248,6 +250,10 @@ pub trait Folder {
         to: &[u8],
         target: Option<&Stat>,
     ) -> Result<Stat, Fault>;
+    /// Gives the entry `name`, if it still is `expected`, the name `to` here, which the file system takes for the same
+    /// one. Returns true if it takes no temporary name for that; `directly` says so where it is known.
+    fn respell(&self, name: &[u8], expected: &Stat, to: &[u8], directly: Option<bool>)
+    -> Result<bool, Fault>;
     /// Exchanges the names of two entries, here and in `other`, if they still are what is expected. Returns
     /// the figures of both, in the order of their names before.
     fn exchange_with(

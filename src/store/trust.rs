@@ -1,10 +1,13 @@
 //! What the mounts of a source say of it: whose set-id bits and device nodes mean nothing there, and
 //! how coarse its time stamps are.
 
+use super::handle::os;
 use super::local::LocalStore;
-use crate::model::DeviceSet;
+use super::stat::convert;
+use super::{During, Fault, TemporaryName};
+use crate::model::{DeviceSet, Stat};
 use crate::mountinfo::{self, Mount};
-use rustix::fs::{StatVfsMountFlags, fstat, fstatfs, fstatvfs};
+use rustix::fs::{AtFlags, Mode, StatVfsMountFlags, fstat, fstatfs, fstatvfs, mkdirat, statat, unlinkat};
 use std::path::Path;
 
 /// What holds for the mounts that a source spans.
@@ -39,6 +42,18 @@ impl LocalStore {
     /// them may be all that is to be had.
     pub fn holds_holes(&self) -> bool {
         fstatfs(self.root()).is_ok_and(|found| HOLED.contains(&found.f_type))
+    }
+
+    /// The figures that a folder has which this process makes for itself alone: where others may write to it, or it is
+    /// another user's, the mount says the same of every folder. It is removed again.
+    pub fn try_folder(&self) -> Result<Stat, Fault> {
+        const TRY: &str = "create a folder for trying in";
+        let names = TemporaryName::fresh(1).during(TRY)?;
+        let name = os(names.first().map_or(&b""[..], TemporaryName::as_bytes));
+        mkdirat(self.root(), name, Mode::RWXU).during(TRY)?;
+        let made = statat(self.root(), name, AtFlags::SYMLINK_NOFOLLOW);
+        unlinkat(self.root(), name, AtFlags::REMOVEDIR).during("remove the folder for trying in")?;
+        Ok(convert(&made.during("look at")?))
     }
 
     /// What holds for this source, whose root's path is `path`, given the kernel's tick in nanoseconds.

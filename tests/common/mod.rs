@@ -6,6 +6,7 @@
 
 pub mod claims;
 pub mod disk;
+pub mod fuse;
 pub mod inject;
 pub mod jobs;
 pub mod mounts;

@@ -328,6 +328,7 @@ impl<'s, S: Store, R: Store> Pioneer<'s, S, R> {
     fn make(&mut self, task: &Arc<FolderTask>, planner: &mut Planner<'_>) -> bool {
         match folders::make(task, &mut self.near) {
             Ok((stat, _)) => {
+                let stat = self.site.rights.known(stat);
                 self.site.grounds.add(&task.path, &stat);
                 planner.made(&task.path, &stat);
                 let fresh = FolderTask { replica: Some(stat), ..(**task).clone() };

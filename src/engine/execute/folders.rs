@@ -29,6 +29,11 @@ impl FailedFolders {
         self.0.insert(folder.clone());
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &EntryPath> {
+        self.0.iter()
+    }
+
     /// Whether `path` is one of them or lies in one.
     pub(super) fn cover(&self, path: &EntryPath) -> bool {
         // None lies in another, so that only the one just before `path` can hold it.

@@ -4,7 +4,7 @@
 //! meant for a folder that only its owner may enter must not end up in one that is open to others.
 
 use super::Site;
-use crate::model::{EntryPath, Stat};
+use crate::model::{Capabilities, EntryPath, Stat};
 use crate::store::{Fault, Folder, Store};
 use std::collections::BTreeMap;
 use std::io;
@@ -19,26 +19,35 @@ type Identity = (u64, u64);
 
 /// The folders to work in, with what stood, or was made, under their names.
 #[derive(Debug, Default)]
-pub struct Grounds(RwLock<BTreeMap<EntryPath, Identity>>);
+pub struct Grounds {
+    folders: RwLock<BTreeMap<EntryPath, Identity>>,
+    /// Inode numbers are made up: only devices tell folders apart.
+    by_device: bool,
+}
 
 fn identity(stat: &Stat) -> Identity {
     (stat.device, stat.fingerprint.inode)
 }
 
 impl Grounds {
+    /// None yet, in a replica that holds what `held` says.
+    pub fn in_replica(held: &Capabilities) -> Self {
+        Self { folders: RwLock::default(), by_device: !held.stable_inodes }
+    }
+
     /// Adds the folder `path`, which is `stat`.
     pub(super) fn add(&self, path: &EntryPath, stat: &Stat) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), identity(stat));
+        self.folders.write().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), identity(stat));
     }
 
     /// Nothing is done in the folder `path` any more.
     pub(super) fn leave(&self, path: &EntryPath) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        self.folders.write().unwrap_or_else(PoisonError::into_inner).remove(path);
     }
 
     /// Whether the folder `path` is known.
     pub(super) fn knows(&self, path: &EntryPath) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(path)
+        self.folders.read().unwrap_or_else(PoisonError::into_inner).contains_key(path)
     }
 
     /// Refuses to work in a folder that is, as `now`, not the one known under `path`.
@@ -47,8 +56,9 @@ impl Grounds {
     /// for the one that was made. Worst outcome: what goes into it can be read by whoever owns its
     /// parent in the replica.
     fn check(&self, path: &EntryPath, now: &Stat) -> Result<(), Fault> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).copied();
-        if known == Some(identity(now)) {
+        let known = self.folders.read().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+        let same = |known: Identity| known.0 == now.device && (self.by_device || known == identity(now));
+        if known.is_some_and(same) {
             return Ok(());
         }
         Err(Fault { action: "work in the folder of", error: io::Error::other(REPLACED) })

@@ -27,6 +27,7 @@ mod progress;
 mod site;
 mod stage;
 mod staged_file;
+mod taken;
 mod uncopied;
 pub mod way;
 
@@ -50,6 +51,7 @@ pub use partials::Partials;
 pub use site::{Affected, Site};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use taken::TakenNames;
 use uncopied::Uncopied;
 
 /// What came of an operation, and what it put aside.
@@ -89,10 +91,12 @@ pub fn execute<S: Store, R: Store>(
     let none = FirstNames::new();
     let owed: HashSet<&EntryPath> = instead.copies().map(|copy| &copy.path).collect();
     let mut paid = HashSet::new();
+    let mut taken = TakenNames::of(&site.rights.held, &failed);
     let mut uncopied = Uncopied::default();
     let mut left = bring_over(site, &ready, &none, workers, &mut |outcomes| {
         names.note(&outcomes);
         uncopied.note(&outcomes);
+        taken.note(&outcomes);
         paid.extend(made_of(&owed, &outcomes));
         settle(asides.note(outcomes), books, tally, monitor)
     })?;
@@ -110,6 +114,7 @@ pub fn execute<S: Store, R: Store>(
     site.anchors.recheck()?;
     let mut deletes = instead.deletes(plan, &paid);
     uncopied.spare(&mut deletes, &ready);
+    taken.keep(&mut deletes);
     site.partials.drop_unwanted(plan);
     let entries = (plan.litter.len() + deletes.len()) as u64;
     monitor.phase(Phase::Delete, Some(Amount { entries, bytes: 0 }));

@@ -160,15 +160,19 @@ struct Mover<'s, S: Store, R: Store> {
     coming: NearFolder<'s, R>,
     /// Inodes of the replica that get other names.
     taken_along: HashSet<u64>,
+    /// The names that they leave.
+    left: HashSet<EntryPath>,
 }
 
 impl<'s, S: Store, R: Store> Mover<'s, S, R> {
     fn new(site: &'s Site<'s, S, R>, moves: &[&Moving]) -> Self {
         let (lying, coming) = (NearFolder::new(site.replica), NearFolder::new(site.replica));
         // Only who keeps what is overwritten asks for them.
-        let kept = moves.iter().filter(|_| site.trash.is_some());
-        let taken_along = kept.map(|moving| moving.replica.fingerprint.inode).collect();
-        Self { site, lying, coming, taken_along }
+        let kept = || moves.iter().filter(|_| site.trash.is_some());
+        let has_inode = |moving: &&&Moving| moving.replica.without_inode() != moving.replica;
+        let taken_along = kept().filter(has_inode).map(|moving| moving.replica.fingerprint.inode).collect();
+        let left = kept().map(|moving| moving.from.clone()).collect();
+        Self { site, lying, coming, taken_along, left }
     }
 
     /// Gives a file a second, temporary name beside its new one.
@@ -240,7 +244,10 @@ impl<'s, S: Store, R: Store> Mover<'s, S, R> {
         }
         let kept = match &moving.target {
             // What another move takes along is not lost.
-            Some(target) if !self.taken_along.contains(&target.fingerprint.inode) => {
+            Some(target)
+                if !self.taken_along.contains(&target.fingerprint.inode)
+                    && !self.left.contains(&moving.to) =>
+            {
                 self.site.keep((&*into, moving.to.name(), target), &moving.to)?
             }
             _ => None,

@@ -2,12 +2,20 @@
 
 use super::{Again, Inquiry, Scanned};
 use crate::engine::execute::early::Pioneer;
+use crate::engine::gathered::Gathered;
 use crate::engine::matching::match_files;
 use crate::error::Error;
 use crate::monitor::Phase;
 use crate::plan::step::Planned;
 
 impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
+    /// Nothing is planned any more: nobody needs the answers.
+    pub(super) fn drop_questions(&mut self) {
+        self.questions.clear();
+        self.large.deal();
+        self.gathered = Gathered::default();
+    }
+
     /// Takes in all that is on its way.
     fn drain(&mut self) -> Result<(), Error> {
         if let Some(batch) = self.order.rest() {
@@ -75,13 +83,14 @@ impl<'e: 'scope, 'scope> Inquiry<'_, '_, 'scope, 'e, '_> {
             (self.books.of_inodes)(&inodes, &mut |name| self.planner.recall(name))?;
         }
         let (rules, surveyed) = (self.planner.rules(), self.planner.surveyed());
+        let misspelled = if surveyed.is_some() { self.planner.misspelled() } else { Vec::new() };
         let Planned { mut plan, census, confirmed, settled, rest } = self.planner.finish();
         self.adopted += confirmed.len() as u64;
         (self.books.confirm)(confirmed)?;
         if let Some(ahead) = surveyed {
             let replica = self.means.comparison.map(|comparison| comparison.replica);
             let renamed = replica.map(|replica| self.asides.place(self.renamed, replica)).unwrap_or_default();
-            let again = Some(Again { renamed, ahead });
+            let again = Some(Again { renamed, misspelled, ahead });
             return Ok(Scanned { plan, census, adopted: self.adopted, again, rest: None });
         }
         if let (Some(comparison), None) = (self.means.comparison, &rest) {

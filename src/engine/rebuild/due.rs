@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::manifest::ManifestError;
 use crate::model::{EntryPath, Record, Seen, Stat};
 use crate::plan::ages::Due;
-use crate::plan::decide::{Rules, unchanged};
+use crate::plan::decide::{Rules, unchanged, unchanged_replica};
 use crate::plan::join::Joined;
 use crate::store::{Folder, Store};
 
@@ -33,7 +33,7 @@ pub(super) fn due<'d, S: Store, R: Store>(
         let stands = |rules: &Rules| {
             mine.zip(other).is_some_and(|(mine, other)| {
                 unchanged(&mine.fingerprint, &row.source, rules)
-                    && unchanged(&other.fingerprint, &row.replica, rules)
+                    && unchanged_replica(other, &row.replica, rules)
             })
         };
         if settled.is_some_and(|rules| row.racy || !stands(rules)) {

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::monitor::{Amount, Monitor, Phase};
 use crate::plan::ages::Ages;
-use crate::plan::decide::{Rules, unchanged};
+use crate::plan::decide::{Rules, unchanged, unchanged_replica};
 use crate::plan::join::{Join, Joined};
 use crate::plan::shield::Shields;
 use crate::plan::verdict::Sides;
@@ -365,7 +365,7 @@ fn is_verified(joined: &Joined, since: Timestamp, rules: &Rules) -> bool {
     row.hashed.is_some_and(|hashed| hashed.seconds >= since.seconds)
         && !row.racy
         && unchanged(&source.fingerprint, &row.source, rules)
-        && unchanged(&replica.fingerprint, &row.replica, rules)
+        && unchanged_replica(replica, &row.replica, rules)
 }
 
 /// Bytes of one side of an entry; of what is only listed, by its row.

@@ -12,6 +12,7 @@ use crate::model::{EntryPath, Kind};
 use crate::plan::Plan;
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve_without_deletes;
+use crate::plan::step::Seeks;
 use crate::store::local::LocalStore;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -42,7 +43,7 @@ impl<'e> Pass<'e> {
             site = self.site();
             scanned = self.look(
                 &site,
-                (Looks::AtAll, false, usize::MAX),
+                (Looks::AtAll, Seeks::default()),
                 (ahead.clone(), round),
                 HashMap::new(),
                 report,

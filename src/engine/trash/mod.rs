@@ -16,9 +16,8 @@ pub use versions::{Version, parse_stamp, versions};
 use super::replicate::{Means, Spot, temporary_name};
 use crate::model::{EntryPath, Kind, Stat};
 use crate::plan::desired::Rights;
-use crate::store::{During, Fault, Folder, Staging, Store, Target};
+use crate::store::{Fault, Folder, Staging, Store, Target};
 use std::collections::HashMap;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -201,7 +200,7 @@ impl<R: Store> Trash<R> {
     }
 }
 
-/// Makes a hard link to what has a name; `false`: the file system does not take it.
+/// Makes a hard link to what has a name; `false`: the file system does not take it, or it is not what was `expected`.
 fn link<F: Folder>(
     (folder, name): (&F, &[u8]),
     into: &F,
@@ -215,12 +214,12 @@ fn link<F: Folder>(
     }
     let made = into.stat(temporary.as_bytes())?;
     let right = expected.is_none_or(|expected| made.is_some_and(|made| made.is_same_object(expected)));
-    let published = if right {
-        into.publish(&temporary, to, Target::Absent)
-    } else {
-        let cause = "somebody changed it since it was planned; the next run looks at it again";
-        Err(io::Error::other(cause)).during("put into the trash")
-    };
+    if !right {
+        // Where names have inode numbers of their own, that is so for each; otherwise copying it finds out what changed.
+        let _ = into.discard(&temporary);
+        return Ok(false);
+    }
+    let published = into.publish(&temporary, to, Target::Absent);
     if published.is_err() {
         // A leftover has a name that says what it is.
         let _ = into.discard(&temporary);

@@ -47,7 +47,8 @@ impl Opened {
         };
         if let Some(opened) = &opened {
             let own = opened.store.folder(&EntryPath::root()).and_then(|folder| folder.own_stat());
-            check(&opened.path, &own.map_err(|fault| refused(&opened.path, &fault))?)?;
+            let own = own.map_err(|fault| refused(&opened.path, &fault))?;
+            check(&opened.path, &own, &opened.store)?;
         }
         Ok(opened)
     }
@@ -124,7 +125,10 @@ fn elsewhere(path: &Path, replica: &LocalStore, make_it: bool) -> Result<Option<
 }
 
 /// Refuses a folder in which others could plant or take away what is kept.
-fn check(path: &Path, own: &Stat) -> Result<(), Error> {
+///
+/// Where the mount gives every folder the same owner and permissions, they say nothing of this one: who may write to the
+/// trash may write to the replica as well, and whoever mounted it so wants that.
+fn check(path: &Path, own: &Stat, store: &LocalStore) -> Result<(), Error> {
     let user = rustix::process::geteuid().as_raw();
     let refused = |cause: String| {
         Err(ConfigError::Invalid(format!(
@@ -137,10 +141,16 @@ fn check(path: &Path, own: &Stat) -> Result<(), Error> {
     if own.kind() != Kind::Folder {
         return refused("is no folder".to_owned());
     }
-    if own.uid != user && own.uid != 0 {
+    let is_foreign = own.uid != user && own.uid != 0;
+    let is_open = own.fingerprint.mode & OTHERS_WRITE != 0;
+    if !is_foreign && !is_open {
+        return Ok(());
+    }
+    let fresh = store.try_folder().map_err(|fault| self::refused(path, &fault))?;
+    if is_foreign && fresh.uid != own.uid {
         return refused(format!("belongs to user {}", own.uid));
     }
-    if own.fingerprint.mode & OTHERS_WRITE != 0 {
+    if is_open && fresh.fingerprint.mode & OTHERS_WRITE == 0 {
         return refused("can be written to by others".to_owned());
     }
     Ok(())

@@ -5,6 +5,7 @@ use crate::model::{Change, EntryPath};
 use crate::plan::gate::{MaxDelete, hold};
 use crate::plan::links::{Links, Settled};
 use crate::plan::round::Round;
+use crate::plan::spelling::keep_misspelled;
 use crate::plan::step::Planned;
 use crate::plan::{FolderTask, moved};
 use std::collections::HashSet;
@@ -71,6 +72,7 @@ impl Planner<'_> {
                 }
             })
             .collect();
+        keep_misspelled(&mut plan, self.spelling.found());
         plan.moved = moved::count(&plan, &settled);
         let confirmed = resolution.confirmed.into_iter().map(Change::Put).collect();
         Planned { plan, census: self.census, confirmed, settled, rest: resolution.rest }

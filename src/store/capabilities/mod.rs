@@ -14,7 +14,7 @@ use super::local::LocalStore;
 use super::stat::{convert, times as times_of};
 use super::{During, Fault, TemporaryName};
 use crate::model::attributes::ACL_ACCESS;
-use crate::model::{Capabilities, Stat, Times};
+use crate::model::{Capabilities, HardLinks, Stat, Times};
 use rustix::fs::{
     AtFlags, Dir, Mode, OFlags, StatxFlags, Timestamps, fstat, fstatfs, ioctl_getflags, mkdirat, openat,
     statx, unlinkat, utimensat,
@@ -118,6 +118,9 @@ impl Trial<'_> {
         self.try_kinds()?;
         self.try_renames()?;
         self.try_names();
+        // Where no two names have one inode, nothing needs its number: most of these file systems make numbers up as
+        // entries are met, and others after the next mount.
+        self.capabilities.stable_inodes &= self.capabilities.hard_links == HardLinks::Shared;
         let kind = fstatfs(root).during("look at the file system of")?.f_type;
         // Trying it might write all of it: FAT fills what a file is extended by.
         self.capabilities.largest_file = (kind == MSDOS).then_some(FAT_LARGEST);

@@ -12,6 +12,13 @@ impl Trial<'_> {
     pub(super) fn try_names(&mut self) {
         let case = self.create(b"case").and_then(|_| Ok(!self.is_there(b"CASE")?));
         self.capabilities.case_sensitive = self.answer(case);
+        if !self.capabilities.case_sensitive {
+            let case = self
+                .create("l\u{e4}nge".as_bytes())
+                .and_then(|_| Ok(!self.is_there("L\u{c4}NGE".as_bytes())?));
+            // A file system that takes no such name tells nothing.
+            self.capabilities.unicode_case_sensitive = self.answer(case);
+        }
         let refused = DOUBTFUL.iter().copied().filter(|&byte| {
             let name = [b"with ", &[byte][..], b" in it"].concat();
             let taken = self.takes(&name);
