@@ -52,14 +52,14 @@ fn the_shipped_config_equals_the_built_in_defaults() {
 
 #[test]
 fn what_a_job_says_goes_before_what_is_said_for_all() {
-    let all = "interval = 11\njitter = 2\nfile_copy_batch_size = 3\nmax_workers = 4\nhashing_file_chunk_size = 5\n\
+    let all = "interval = 11\njitter = \"2s\"\nfile_copy_batch_size = 3\nmax_workers = 4\nhashing_file_chunk_size = 5\n\
                durability = \"none\"\nmax_delete = 6\nmarker = \"m\"\nignore_ctime = true\nignore_inode = true\n\
                one_file_system = true\nreplica_mounts = \"mirror\"\non_success = [\"a\"]\non_problem = [\"b\"]\n\
-               hook_timeout = 7\non_change = [\"d\"]\nabsent = \"ok\"\n";
-    let own = "interval = 21\njitter = 12\nfile_copy_batch_size = 13\nmax_workers = 14\nhashing_file_chunk_size = 15\n\
+               hook_timeout = \"7s\"\non_change = [\"d\"]\nabsent = \"ok\"\n";
+    let own = "interval = 21\njitter = \"12s\"\nfile_copy_batch_size = 13\nmax_workers = 14\nhashing_file_chunk_size = 15\n\
                durability = \"file\"\nmax_delete = 16\nmarker = \"n\"\nignore_ctime = false\nignore_inode = false\n\
                one_file_system = false\nreplica_mounts = \"leave\"\non_success = [\"c\"]\non_problem = []\n\
-               hook_timeout = 17\non_change = [\"e\"]\nabsent = \"problem\"\n";
+               hook_timeout = \"17s\"\non_change = [\"e\"]\nabsent = \"problem\"\n";
     let job = |top: &str, keys: &str| {
         let text = format!("{top}[[job]]\nname = \"j\"\nsource = \"s\"\nreplica = \"r\"\n{keys}");
         jobs(&Overrides::default(), &ConfigFile::parse(&text).unwrap()).unwrap().remove(0)

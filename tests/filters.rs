@@ -141,7 +141,7 @@ fn files_are_excluded_by_size_and_a_copy_of_one_that_grew_stays() {
     write(mirror.in_source("right"), "12345");
     write(mirror.in_source("large"), "1234567890");
     write(mirror.in_source("other"), "12");
-    let config = config(&mirror, "min_size = 2\nmax_size = 9\n");
+    let config = config(&mirror, "min_size = \"2B\"\nmax_size = \"9B\"\n");
     let go = || {
         settle();
         finish(mirror.program(&["sync", "--once", "--config", &config, "--json"])).expect(0).summary()
@@ -205,7 +205,7 @@ fn patterns_and_lists_that_are_wrong_end_the_program_before_anything_happens() {
     mirror.run(&["--exclude", "a[z-a]"]).expect(2).says("`a[z-a]`");
     let missing = config(&mirror, "exclude_from = \"/nowhere/list\"\n");
     finish(mirror.program(&["sync", "--once", "--config", &missing])).expect(2).says("/nowhere/list");
-    let sizes = config(&mirror, "min_size = 5\nmax_size = 4\n");
+    let sizes = config(&mirror, "min_size = \"5B\"\nmax_size = \"4B\"\n");
     finish(mirror.program(&["sync", "--once", "--config", &sizes])).expect(2).says("min_size");
     assert!(!mirror.in_replica("file").exists());
 }

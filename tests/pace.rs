@@ -21,7 +21,7 @@ fn copying_comparing_and_hashing_keep_to_the_limit() {
     let least = Duration::from_millis(1400);
     let limited = |words: &[&str]| {
         let mut command = mirror.program(words);
-        command.args(mirror.roots()).args(["--bandwidth-limit", "1000000"]);
+        command.args(mirror.roots()).args(["--bandwidth-limit", "1MB"]);
         let started = Instant::now();
         finish(command).expect(0);
         started.elapsed()

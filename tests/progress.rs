@@ -38,11 +38,11 @@ fn slow() -> Mirror {
 #[test]
 fn a_terminal_shows_phase_entries_bytes_rate_and_time() {
     let mirror = slow();
-    let limit = ["sync", "--once", "--bandwidth-limit", "1000000"];
+    let limit = ["sync", "--once", "--bandwidth-limit", "1MB"];
     let Some(shown) = on_a_terminal(&mirror, &limit) else { return };
     assert!(shown.contains(" scanning  ") || shown.contains("copying  "), "{shown:?}");
     assert!(shown.contains(" entries") && shown.contains("/s  00:00:0"), "{shown:?}");
-    let Some(shown) = on_a_terminal(&mirror, &["rebuild-index", "--bandwidth-limit", "1000000"]) else {
+    let Some(shown) = on_a_terminal(&mirror, &["rebuild-index", "--bandwidth-limit", "1MB"]) else {
         return;
     };
     let drawn = shown.split('\r').filter(|line| line.contains("reading  [")).collect::<Vec<_>>();
@@ -55,12 +55,12 @@ fn a_terminal_shows_phase_entries_bytes_rate_and_time() {
 #[test]
 fn without_a_terminal_or_where_it_is_not_wanted_there_is_none() {
     let mirror = slow();
-    let output = mirror.run(&["--bandwidth-limit", "2000000"]).expect(0);
+    let output = mirror.run(&["--bandwidth-limit", "2MB"]).expect(0);
     for text in [&output.stdout, &output.stderr] {
         assert!(!text.contains(['\x1b', '\r']) && !text.contains("entries  "), "{text:?}");
     }
     write(mirror.in_source("more"), vec![b'z'; 500_000]);
-    let quiet = ["sync", "--once", "--no-progress", "--color", "never", "--bandwidth-limit", "1000000"];
+    let quiet = ["sync", "--once", "--no-progress", "--color", "never", "--bandwidth-limit", "1MB"];
     let Some(shown) = on_a_terminal(&mirror, &quiet) else { return };
     assert!(!shown.contains('\x1b') && !shown.contains("entries  "), "{shown:?}");
 }

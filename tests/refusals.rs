@@ -194,6 +194,75 @@ fn values_of_the_wrong_kind_name_their_line() {
 }
 
 #[test]
+fn a_duration_or_size_without_a_unit_is_refused_with_a_proposal_but_for_the_interval() {
+    let mirror = Mirror::new();
+    let roots = ["--source", "source", "--replica", "replica"];
+    for (text, proposal) in [
+        ("[trash]\nkeep = \"30\"", "\"30d\""),
+        ("[trash]\nkeep = 30", "\"30d\""),
+        ("verify = \"5\"", "\"5%\""),
+        ("hook_timeout = 10", "\"10s\""),
+        ("jitter = \"10\"", "\"10m\""),
+        ("min_size = 1", "\"1KiB\""),
+        ("max_size = \"100\"", "\"100MiB\""),
+        ("bandwidth_limit = 10", "\"10MiB\""),
+        ("[log]\nmax_size = 10", "\"10MiB\""),
+    ] {
+        with_config(&mirror, text, &roots).expect(2).says(proposal).says("line ");
+    }
+    for (options, proposal) in [
+        (["--bandwidth-limit", "10"], "10MiB"),
+        (["--interval", "-5"], "`-5` is no duration"),
+        (["--max-delete", "-1"], "`-1` is no limit"),
+        (["--max-workers", "many"], "`many` is no whole number"),
+        (["--max-workers", "-1"], "`-1` is no whole number"),
+    ] {
+        mirror.run(&options).expect(2).says(proposal);
+    }
+    let ask = |words: &[&str]| {
+        let mut command = mirror.program(words);
+        command.args(mirror.roots());
+        finish(command)
+    };
+    ask(&["status", "--runs", "-1"]).expect(2).says("`-1` is no whole number");
+    ask(&["status", "--runs", "abc"]).expect(2).says("`abc` is no whole number");
+    ask(&["status", "--check", "--max-age", "3600"]).expect(2).says("3600s");
+    ask(&["status", "--log", "--since", "5"]).expect(2).says("5d");
+    ask(&["rebuild-index", "--limit", "100"]).expect(2).says("100GiB");
+    ask(&["rebuild-index", "--older-than", "30"]).expect(2).says("30d");
+    ask(&["approve", "abc"]).expect(2).says("`abc` is no number of a plan");
+    assert!(!mirror.replica.exists());
+    write(mirror.in_source("file"), "x");
+    let fine = "interval = 60\nhashing_file_chunk_size = 4096\njitter = 0\nbandwidth_limit = 0\nhook_timeout = \"1m 30s\"";
+    with_config(&mirror, fine, &roots).expect(0);
+    mirror.run(&["--interval", "90", "--bandwidth-limit", "10M"]).expect(0);
+}
+
+#[test]
+fn a_variable_that_nothing_reads_and_a_state_folder_without_a_place_are_refused() {
+    let mirror = Mirror::new();
+    let run = |name: &str, value: &str| {
+        let mut command = mirror.once(&[]);
+        command.env(name, value);
+        finish(command)
+    };
+    run("TWINFOLD_INTERVALL", "5m")
+        .expect(2)
+        .says("TWINFOLD_INTERVALL")
+        .says("did you mean TWINFOLD_INTERVAL?");
+    run("TWINFOLD_TRASH_ENABLED", "1").expect(2).says("TWINFOLD_TRASH_ENABLED");
+    run("STATE_DIRECTORY", "relative").expect(2).says("STATE_DIRECTORY");
+    assert!(!mirror.path("relative").exists() && !mirror.replica.exists());
+    run("TWINFOLD_RUNS", "3").expect(0);
+    run("TWINFOLD_TEST_FULL", "1").expect(0);
+    let config = mirror.write_config("list.toml", "exclude_from = \"/nope\"\n");
+    mirror
+        .run(&["--config", config.to_str().unwrap()])
+        .expect(2)
+        .says("the list of patterns /nope (exclude_from)");
+}
+
+#[test]
 fn values_out_of_range_are_refused() {
     let mirror = Mirror::new();
     let roots = ["--source", "source", "--replica", "replica"];

@@ -1,6 +1,6 @@
 //! The command line: names and meanings are a contract (see DESIGN.md).
 
-use crate::config::units::{parse_duration, parse_max_delete, parse_size};
+use crate::config::units::{parse_count, parse_duration, parse_interval, parse_max_delete, parse_size};
 use crate::config::verification::parse_share;
 use crate::plan::gate::MaxDelete;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +51,18 @@ pub enum Command {
     Man,
 }
 
+/// A number of runs, from 1 up.
+pub(super) fn parse_runs(text: &str) -> Result<u32, String> {
+    let runs = parse_count(text)?;
+    if runs > 0 { Ok(runs) } else { Err("0 runs are none; write 1 or more".to_owned()) }
+}
+
+/// The number of a run.
+fn parse_run_id(text: &str) -> Result<i64, String> {
+    let run = parse_count(text).ok().filter(|&run| run > 0);
+    run.ok_or_else(|| format!("`{text}` is no number of a plan; twinfold status shows it"))
+}
+
 /// Options of `sync`.
 #[derive(Clone, Debug, Args)]
 pub struct SyncOptions {
@@ -88,7 +100,7 @@ pub struct StatusOptions {
     #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "check")]
     pub max_age: Option<Duration>,
     /// Show the last N runs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_runs, allow_negative_numbers = true)]
     pub runs: Option<u32>,
     /// Show what is wrong now
     #[arg(long)]
@@ -141,7 +153,7 @@ pub struct RebuildOptions {
     /// from both trees
     #[arg(long)]
     pub integrity_check: bool,
-    /// Read only so much of the tree (4096, 64KiB, 100GiB: bytes of the source), what was verified longest ago first
+    /// Read only so much of the tree (64KiB, 100GiB: bytes of the source), what was verified longest ago first
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "share")]
     pub limit: Option<u64>,
     /// Read only such a share of the tree (5%), what was verified longest ago first
@@ -162,7 +174,7 @@ pub struct RebuildOptions {
 #[derive(Clone, Debug, Args)]
 pub struct ApproveOptions {
     /// The number under which status shows the held deletes [default: whatever is held]
-    #[arg(value_name = "RUN_ID", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(value_name = "RUN_ID", value_parser = parse_run_id)]
     pub run: Option<i64>,
     #[command(flatten)]
     pub job: JobOptions,
@@ -216,7 +228,7 @@ pub struct JobOptions {
     #[arg(long, value_name = "FILE", alias = "log_file_path")]
     pub log_file: Option<PathBuf>,
     /// From the start of one run to the start of the next: 90, 90s, 5m, 2h45m, 1d [default: 60s]
-    #[arg(long, value_name = "DUR", value_parser = parse_duration, alias = "sync_interval_in_seconds")]
+    #[arg(long, value_name = "DUR", value_parser = parse_interval, allow_negative_numbers = true, alias = "sync_interval_in_seconds")]
     pub interval: Option<Duration>,
     /// The config file [default: ~/.config/twinfold/config.toml, else /etc/twinfold/config.toml]
     #[arg(long, value_name = "FILE")]
@@ -229,18 +241,18 @@ pub struct JobOptions {
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
     /// Worker threads; 0 is one for each processor [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count::<u64>, allow_negative_numbers = true)]
     pub max_workers: Option<u64>,
     /// Hold the deletes of a run that would delete more: a number, a share, or off [default: 50%]
-    #[arg(long, value_name = "N|N%|off", value_parser = parse_max_delete)]
+    #[arg(long, value_name = "N|N%|off", value_parser = parse_max_delete, allow_negative_numbers = true)]
     pub max_delete: Option<MaxDelete>,
     /// Leave out what this pattern matches, as in .gitignore (`*.tmp`, `/build/`, `!keep.tmp`); may be given several
     /// times, and goes after the patterns of the config
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// Read no more than so many bytes a second (4096, 64KiB, 10MiB), when copying, comparing and hashing; 0 is no
+    /// Read no more than so many bytes a second (64KiB, 10MiB), when copying, comparing and hashing; 0 is no
     /// limit [default: 0]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_negative_numbers = true)]
     pub bandwidth_limit: Option<u64>,
     /// Write metrics of all jobs to this file after each run, as the textfile collector of Prometheus takes it
     #[arg(long, value_name = "FILE")]

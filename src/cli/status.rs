@@ -1,6 +1,6 @@
 //! `twinfold status`: what the manifest says, as a table, as JSON or for md5sum.
 
-use super::args::{Format, JobOptions, StatusOptions};
+use super::args::{Format, JobOptions, StatusOptions, parse_runs};
 use super::status_lines;
 use super::sync::{self, Request, request};
 use super::{check, csv_lines, environment, events, jobs_table, journal, output};
@@ -109,9 +109,7 @@ fn with_environment(options: StatusOptions) -> Result<StatusOptions, ConfigError
         files: environment::switch(options.files, "FILES")?,
         log: environment::switch(options.log, "LOG")?,
         since: environment::parsed(options.since, "SINCE", parse_duration)?,
-        runs: environment::parsed(options.runs, "RUNS", |text| {
-            text.parse().ok().filter(|&runs| runs > 0).ok_or_else(|| format!("`{text}` is no number of runs"))
-        })?,
+        runs: environment::parsed(options.runs, "RUNS", parse_runs)?,
         format: environment::parsed(options.format, "FORMAT", |text| Format::from_str(text, false))?,
         ..options
     })

@@ -156,7 +156,7 @@ mod tests {
             let file = ConfigFile::parse(text).unwrap();
             hooks(&file, &file.job[0])
         };
-        let all = "on_success = [\"all\"]\non_problem = [\"all\", \"too\"]\nhook_timeout = 7\n[[job]]\n";
+        let all = "on_success = [\"all\"]\non_problem = [\"all\", \"too\"]\nhook_timeout = \"7s\"\n[[job]]\n";
         let own = of(&format!("{all}on_success = [\"own\", \"\"]\non_problem = []")).unwrap();
         assert_eq!((own.on_success, own.on_problem), (vec!["own".to_owned(), String::new()], vec![]));
         assert_eq!(own.timeout, Duration::from_secs(7));

@@ -2,8 +2,11 @@
 
 use super::ConfigError;
 use super::daemon::IoPriority;
+use super::explain::explain;
 use super::trash::TrashTable;
-use super::units::{parse_duration, parse_max_delete, parse_size, text_or_number};
+use super::units::{
+    parse_bytes, parse_duration, parse_interval, parse_max_delete, parse_size, text_or_number,
+};
 use super::verification::{Adopt, Portion};
 use crate::model::Preserve;
 use crate::plan::consistency::PublishMixed;
@@ -88,10 +91,10 @@ pub struct ConfigFile {
     /// Worker threads; 0: one for each processor.
     pub max_workers: Option<u64>,
     /// Bytes read at a time.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "bytes")]
     pub hashing_file_chunk_size: Option<u64>,
     /// From the start of one run to the start of the next.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "interval")]
     pub interval: Option<Duration>,
     /// A run begins up to so much later than its interval says.
     #[serde(deserialize_with = "duration")]
@@ -234,7 +237,7 @@ pub struct JobTable {
     /// The mirror.
     pub replica: Option<PathBuf>,
     /// Overrides the top-level key.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "interval")]
     pub interval: Option<Duration>,
     /// Overrides the top-level key.
     #[serde(deserialize_with = "duration")]
@@ -244,7 +247,7 @@ pub struct JobTable {
     /// Overrides the top-level key.
     pub max_workers: Option<u64>,
     /// Overrides the top-level key.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "bytes")]
     pub hashing_file_chunk_size: Option<u64>,
     /// Overrides the top-level key.
     pub durability: Option<Durability>,
@@ -309,11 +312,19 @@ pub struct JobTable {
 }
 
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    text_or_number(deserializer, "a size like 4096 or \"1MiB\"", parse_size).map(Some)
+    text_or_number(deserializer, "a size like \"1MiB\"", parse_size).map(Some)
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    text_or_number(deserializer, "a size like \"1MiB\", or a number of bytes", parse_bytes).map(Some)
 }
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    text_or_number(deserializer, "a duration like 60 or \"5m\"", parse_duration).map(Some)
+    text_or_number(deserializer, "a duration like \"5m\"", parse_duration).map(Some)
+}
+
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    text_or_number(deserializer, "a duration like \"5m\", or a number of seconds", parse_interval).map(Some)
 }
 
 fn io_priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IoPriority>, D::Error> {
@@ -367,25 +378,6 @@ impl ConfigFile {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         toml::from_str(text).map_err(|error| explain(&error, text))
-    }
-}
-
-/// toml's own message with the line in front and, for an unknown key, the nearest known one.
-fn explain(error: &toml::de::Error, text: &str) -> String {
-    let at = error.span().map_or(0, |span| span.start).min(text.len());
-    let line = text[..at].matches('\n').count() + 1;
-    let message = error.message();
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    match (message.starts_with("unknown field"), quoted.next()) {
-        (true, Some(key)) => {
-            let known: Vec<&str> = quoted.collect();
-            let distance = |name: &&&str| strsim::damerau_levenshtein(key, name);
-            match known.iter().min_by_key(distance) {
-                Some(near) => format!("line {line}: unknown key `{key}`; did you mean `{near}`?"),
-                None => format!("line {line}: unknown key `{key}`"),
-            }
-        }
-        _ => format!("line {line}: {message}"),
     }
 }
 

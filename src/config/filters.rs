@@ -61,8 +61,18 @@ pub(super) fn leave_at_root(file: &ConfigFile, table: &JobTable) -> Result<Arc<R
 
 /// The patterns of a list, one a line.
 fn read(path: &Path) -> Result<Vec<Pattern>, ConfigError> {
-    let failed = |error| ConfigError::Read { path: path.to_owned(), error };
-    let refused = |cause| ConfigError::Refused { path: path.to_owned(), cause };
+    let failed = |error| {
+        ConfigError::Invalid(format!(
+            "cannot read the list of patterns {} (exclude_from): {error}",
+            path.display()
+        ))
+    };
+    let refused = |cause| {
+        ConfigError::Invalid(format!(
+            "the list of patterns {} (exclude_from) is refused: {cause}",
+            path.display()
+        ))
+    };
     let opened = resolved::open(&resolve(path)?, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
     let list = File::from(opened.map_err(failed)?);
     let found = list.metadata().map_err(failed)?;

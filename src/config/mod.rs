@@ -4,6 +4,7 @@
 //! the environment as given, [`Settings`](settings::Settings) what follows from all of them for one job.
 
 pub mod daemon;
+mod explain;
 pub mod file;
 mod filters;
 pub mod paths;

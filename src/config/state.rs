@@ -18,6 +18,13 @@ pub fn folder() -> Result<PathBuf, ConfigError> {
     let folder = if let Some(list) = named("STATE_DIRECTORY") {
         // systemd joins several with colons; the first is ours.
         let first = list.as_bytes().split(|&b| b == b':').next().unwrap_or_default();
+        if first.first() != Some(&b'/') {
+            return Err(ConfigError::Invalid(
+                "STATE_DIRECTORY is not an absolute path: the state would be in another place for each folder that twinfold is \
+                 started in"
+                    .to_owned(),
+            ));
+        }
         PathBuf::from(std::ffi::OsStr::from_bytes(first))
     } else if rustix::process::geteuid().is_root() {
         PathBuf::from("/var/lib/twinfold")

@@ -41,6 +41,11 @@ impl Portion {
             let share: f64 = share.trim().parse().map_err(|_| wrong())?;
             return if share > 0.0 && share <= 100.0 { Ok(Portion::Share(share)) } else { Err(wrong()) };
         }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) && !matches!(text, "" | "0") {
+            return Err(format!(
+                "`{text}` has no unit; write \"{text}%\" for a share, or a size like \"{text}GiB\""
+            ));
+        }
         match parse_size(text).map_err(|_| wrong())? {
             0 => Ok(Portion::Off),
             bytes => Ok(Portion::Bytes(bytes)),
@@ -82,7 +87,7 @@ mod tests {
         assert_eq!(Portion::parse("1%"), Ok(Portion::Share(1.0)));
         assert_eq!(Portion::parse("0.5 %"), Ok(Portion::Share(0.5)));
         assert_eq!(Portion::parse("2KiB"), Ok(Portion::Bytes(2048)));
-        for wrong in ["", "0%", "101%", "-1%", "x%", "NaN%", "some"] {
+        for wrong in ["", "0%", "101%", "-1%", "x%", "NaN%", "some", "5", "100"] {
             assert!(Portion::parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Portion::Share(1.0).of(1000), Some(10));
