@@ -2,13 +2,19 @@
 //!
 //! Pure but for the patterns' compilation; nothing is looked at here. The last pattern that matches decides; one
 //! with `!` takes back. An excluded folder takes all below it along, whatever is said of that.
+//!
+//! A letter with an accent is one code point on most systems and two on others (Unicode's forms NFC and NFD), and looks
+//! the same. Patterns and names are compared in NFC, so that a pattern means what it looks like. The names themselves are
+//! mirrored as they are.
 
 use crate::model::EntryPath;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// The name of the file that marks the folder it lies in as a cache.
 pub const CACHEDIR_TAG: &[u8] = b"CACHEDIR.TAG";
@@ -85,7 +91,7 @@ impl Filter {
                     cause: error.to_string(),
                 }
             };
-            builder.add_line(None, &pattern.text).map_err(bad)?;
+            builder.add_line(None, &composed_text(&pattern.text)).map_err(bad)?;
         }
         let patterns = builder.build().map_err(|error| BadPattern {
             pattern: spec.patterns.iter().map(|pattern| pattern.text.as_str()).collect::<Vec<_>>().join(" "),
@@ -116,7 +122,7 @@ impl Filter {
         if self.patterns.is_empty() || path.is_root() {
             return false;
         }
-        self.patterns.matched(as_path(path.trimmed()), path.is_folder()).is_ignore()
+        self.patterns.matched(as_path(&composed(path.trimmed())), path.is_folder()).is_ignore()
     }
 
     /// Whether a file of so many bytes is excluded.
@@ -133,13 +139,17 @@ impl Filter {
         let mut above: Vec<EntryPath> = path.folders_above().collect();
         above.sort();
         above.push(path.clone());
-        let excluding =
-            |path: &EntryPath| match self.patterns.matched(as_path(path.trimmed()), path.is_folder()) {
-                Match::Ignore(glob) => Some(glob.original().to_owned()),
-                Match::None | Match::Whitelist(_) => None,
-            };
+        let excluding = |path: &EntryPath| match self
+            .patterns
+            .matched(as_path(&composed(path.trimmed())), path.is_folder())
+        {
+            Match::Ignore(glob) => Some(glob.original().to_owned()),
+            Match::None | Match::Whitelist(_) => None,
+        };
         let text = above.iter().filter(|path| !path.is_root()).find_map(excluding)?;
-        let stands = self.spec.patterns.iter().rev().find(|pattern| pattern.text.trim() == text.trim());
+        let stands =
+            self.spec.patterns.iter().rev().find(|pattern| composed_text(pattern.text.trim()) == text.trim());
+        let text = stands.map_or(text, |pattern| pattern.text.clone());
         let origin = stands.and_then(|pattern| pattern.origin.as_ref());
         let place = |(file, line): &(PathBuf, usize)| format!(" ({}, line {line})", file.display());
         Some(format!("the pattern `{text}`{}", origin.map(place).unwrap_or_default()))
@@ -203,6 +213,23 @@ impl RootNames {
     }
 }
 
+fn composed_text(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
+}
+
+/// A path with all names that are UTF-8 in NFC; others stay as they are. ASCII, which most names are, costs one look at the
+/// bytes.
+fn composed(path: &[u8]) -> Cow<'_, [u8]> {
+    if path.is_ascii() || std::str::from_utf8(path).is_ok_and(is_nfc) {
+        return Cow::Borrowed(path);
+    }
+    let name = |name| match std::str::from_utf8(name) {
+        Ok(text) => Cow::Owned(composed_text(text).into_owned().into_bytes()),
+        Err(_) => Cow::Borrowed(name),
+    };
+    Cow::Owned(path.split(|&byte| byte == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
+}
+
 fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
@@ -237,6 +264,29 @@ mod tests {
         for (patterns, path, excluded) in table {
             assert_eq!(filter(patterns).excludes(&EntryPath::from(path)), excluded, "{patterns:?} {path}");
         }
+    }
+
+    #[test]
+    fn patterns_match_names_in_either_normal_form() {
+        let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+        for pattern in [composed, decomposed] {
+            for name in [composed, decomposed] {
+                for (prefix, suffix) in [("", ""), ("*", "*"), ("/", ""), ("**/", "")] {
+                    let filter = filter(&[&format!("{prefix}{pattern}{suffix}")]);
+                    assert!(filter.excludes(&EntryPath::from(name)), "{pattern:?} {name:?}");
+                }
+                let below = format!("{name}/x");
+                let filter = filter(&[&format!("{pattern}/")]);
+                let rule = filter.pattern_for(&EntryPath::from(below.as_str()));
+                assert_eq!(rule.unwrap(), format!("the pattern `{pattern}/`"), "as it was written");
+            }
+            assert!(!filter(&[pattern]).excludes(&EntryPath::from("cafe")));
+        }
+        for name in [composed, decomposed] {
+            let mixed = EntryPath::from_bytes([b"\xff/".as_slice(), name.as_bytes()].concat());
+            assert!(filter(&[composed]).excludes(&mixed), "below a name that is no UTF-8");
+        }
+        assert!(!filter(&["\u{e9}"]).excludes(&EntryPath::from_bytes(*b"\xe9")));
     }
 
     #[test]

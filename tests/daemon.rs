@@ -5,10 +5,9 @@
 
 mod common;
 
-use common::program::{Output, Running, start, wait_until};
+use common::program::{Output, Running, finish, start, wait_until};
 use common::tree::{mkdir, remove, write};
 use common::{Mirror, settle, skip};
-use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,10 +35,14 @@ fn stop(running: Running, signal: Signal, code: i32) -> Output {
 
 /// When the runs began, in seconds, as the manifest's history has it.
 fn runs(mirror: &Mirror) -> Vec<f64> {
-    let connection =
-        Connection::open_with_flags(mirror.manifest(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let mut query = connection.prepare("SELECT started / 1e9 FROM runs ORDER BY id").unwrap();
-    query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    let mut command = mirror.program(&["status", "--runs", "1000", "--format", "json"]);
+    command.args(mirror.roots());
+    let told = finish(command).expect(0).json().remove(0);
+    let began = |run: &serde_json::Value| {
+        let time = chrono::DateTime::parse_from_rfc3339(run["started"].as_str().unwrap()).unwrap();
+        f64::from(u32::try_from(time.timestamp_millis() % 1_000_000_000).unwrap()) / 1e3
+    };
+    told["runs"].as_array().unwrap().iter().rev().map(began).collect()
 }
 
 /// The temporaries in the replica's root with their sizes.

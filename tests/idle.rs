@@ -102,3 +102,81 @@ fn an_idle_run_leaves_replica_and_rows_as_they_are() {
         mirror.assert_idle();
     }
 }
+
+/// The bytes that a run writes, wherever to, and the calls that force a disk.
+fn cost_of_a_run(mirror: &Mirror) -> (u64, usize) {
+    let trace = mirror.path("trace");
+    let mut command = Command::new("strace");
+    let calls =
+        "trace=fsync,fdatasync,syncfs,sync,sync_file_range,write,writev,pwrite64,pwritev,copy_file_range";
+    command.args(["-f", "-e", calls, "-o"]).arg(&trace);
+    command.arg(mirror.program_path()).arg("--once").args(mirror.roots());
+    mirror.isolate(&mut command);
+    finish(command).expect(0);
+    let text = String::from_utf8_lossy(&std::fs::read(trace).unwrap()).into_owned();
+    let syncs = text.lines().filter(|line| line.contains("sync") && !line.contains("resumed")).count();
+    let written = |line: &str| line.rsplit_once(" = ")?.1.split(' ').next()?.parse::<u64>().ok();
+    (text.lines().filter(|line| !line.contains("sync")).filter_map(written).sum(), syncs)
+}
+
+/// The numbers of the runs that `status` tells of, oldest first, and how many there were in all.
+fn history(mirror: &Mirror) -> Vec<i64> {
+    let mut command = mirror.program(&["status", "--runs", "1000", "--format", "json"]);
+    command.args(mirror.roots());
+    let told = finish(command).expect(0).json().remove(0);
+    let runs = told["runs"].as_array().unwrap();
+    assert!(runs.iter().all(|run| run["result"] == "ok" && run["ended"].is_string()), "{told}");
+    runs.iter().rev().map(|run| run["run"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn an_idle_run_writes_at_most_8_kb_and_syncs_at_most_once() {
+    if !can_trace() {
+        return skip("strace is not installed or may not trace: not shown that idle runs write little");
+    }
+    let mirror = Mirror::new();
+    (0..50).for_each(|number| write(mirror.in_source(number.to_string()), number.to_string()));
+    settle();
+    mirror.sync();
+    mirror.sync();
+    for _ in 0..2 {
+        let (bytes, syncs) = cost_of_a_run(&mirror);
+        assert!(bytes <= 8000 && syncs <= 1, "{bytes} bytes and {syncs} syncs");
+    }
+    let (bytes, syncs) = {
+        write(mirror.in_source("new"), "new");
+        cost_of_a_run(&mirror)
+    };
+    assert!(bytes > 8000 && syncs > 1, "the witness sees what a run with work does: {bytes}, {syncs}");
+}
+
+#[test]
+fn idle_runs_are_in_the_history_before_and_after_a_run_that_had_work() {
+    let mirror = Mirror::new();
+    write(mirror.in_source("file"), "content");
+    settle();
+    (0..4).for_each(|_| drop(mirror.sync()));
+    assert_eq!(history(&mirror), [1, 2, 3, 4]);
+    write(mirror.in_source("file"), "other content");
+    settle();
+    assert_eq!(mirror.summary(&[])["run"], 5);
+    // The first of these counts when the new content was verified, which the run itself cannot.
+    (0..3).for_each(|_| drop(mirror.sync()));
+    assert_eq!(history(&mirror), [1, 2, 3, 4, 5, 6, 7, 8]);
+    let notes = format!("{}.idle", mirror.manifest().display());
+    let text = std::fs::read_to_string(&notes).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("run ")).count(), 2, "{text}");
+    // What is torn, or of another manifest, tells nothing and costs nothing.
+    for (torn, runs) in
+        [(&text[..text.len() - 3], 7), (&text.replace("manifest of ", "manifest of 1"), 6), ("\0\0", 6)]
+    {
+        write(&notes, torn);
+        assert_eq!(history(&mirror).len(), runs, "{torn:?}");
+    }
+    mirror.sync();
+    assert_eq!(history(&mirror), [1, 2, 3, 4, 5, 6, 7]);
+    // It goes with the manifest that it belongs to.
+    common::tree::remove(mirror.manifest());
+    mirror.sync();
+    assert_eq!(history(&mirror), [1]);
+}

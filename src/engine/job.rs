@@ -154,7 +154,7 @@ impl Job {
     /// Refuses a manifest that somebody else may have planted or could swap, with all that lies beside it.
     pub fn check_state(&self) -> Result<(), Error> {
         state::check(self.manifest.parent().unwrap_or(Path::new("/")))?;
-        for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
+        for suffix in ["", "-wal", "-shm", "-journal", ".idle", ".lock"] {
             let mut file = self.manifest.clone().into_os_string();
             file.push(suffix);
             let file = Path::new(&file);

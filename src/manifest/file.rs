@@ -116,13 +116,13 @@ pub(super) fn remove(path: &Path) -> Result<(), ManifestError> {
 
 /// Removes the companions only, after the database under them was replaced.
 pub(super) fn remove_companions(path: &Path) -> Result<(), ManifestError> {
-    for suffix in ["-wal", "-shm", "-journal"] {
+    for suffix in ["-wal", "-shm", "-journal", ".idle"] {
         remove_one(&beside(path, suffix))?;
     }
     Ok(())
 }
 
-fn remove_one(path: &Path) -> Result<(), ManifestError> {
+pub(super) fn remove_one(path: &Path) -> Result<(), ManifestError> {
     let failed = |error| ManifestError::io("remove", path, error);
     let (folder, name) = in_folder(path).map_err(failed)?;
     match unlinkat(&folder, name, AtFlags::empty()) {

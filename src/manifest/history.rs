@@ -2,6 +2,7 @@
 
 use super::error::{ManifestError, sqlite};
 use super::held::{self, Holding};
+use super::idle::{self, IdleRun};
 use super::open::Manifest;
 use super::schema;
 use crate::model::{EntryPath, PastProblem, Problem, Side, Timestamp};
@@ -104,21 +105,93 @@ fn is_complete(result: &str) -> bool {
     !matches!(result, "failed" | "interrupted" | ABSENT)
 }
 
+/// A run that began and has no row yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PendingRun {
+    id: i64,
+    kind: RunKind,
+    started: Timestamp,
+}
+
 /// So many runs are remembered.
 const RUNS_KEPT: i64 = 1000;
 
 impl Manifest {
-    /// Notes that a run begins and returns its number.
+    /// Begins a run and returns its number. Its row is written with the first thing that the run writes, so that one that
+    /// has nothing to write costs no transaction; a run that is killed before that leaves no row.
     pub fn begin_run(&self, kind: RunKind, now: Timestamp) -> Result<i64, ManifestError> {
-        let run = self.transaction(|connection| {
-            let failed = || sqlite("write to", &self.path);
-            connection
-                .prepare_cached("INSERT INTO runs (kind, started) VALUES (?1, ?2)")
-                .and_then(|mut insert| insert.insert(params![kind.name(), now.as_nanos()]))
-                .map_err(failed())
-        })?;
-        self.open_journal(run)?;
-        Ok(run)
+        let given: i64 = self
+            .connection
+            .query_row(
+                "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0)",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(sqlite("read", &self.path))?;
+        let idle = idle::read(&self.connection, &self.path)?;
+        let id = idle.last().map_or(given, |run| run.id.max(given)) + 1;
+        self.pending.set(Some(PendingRun { id, kind, started: now }));
+        self.open_journal(id)?;
+        Ok(id)
+    }
+
+    /// Writes the row of a run that has none yet, after those of the idle runs before it; the caller has the transaction, and
+    /// calls [`Manifest::forget_pending_run`] once that is committed, where this returns `true`.
+    pub(super) fn write_pending_run(&self, connection: &Connection) -> Result<bool, ManifestError> {
+        let Some(PendingRun { id, kind, started }) = self.pending.get() else { return Ok(false) };
+        let failed = || sqlite("write to", &self.path);
+        idle::write(connection, &idle::read(connection, &self.path)?).map_err(failed())?;
+        connection
+            .prepare_cached("INSERT INTO runs (id, kind, started) VALUES (?1, ?2, ?3)")
+            .and_then(|mut insert| insert.execute(params![id, kind.name(), started.as_nanos()]))
+            .map_err(failed())?;
+        Ok(true)
+    }
+
+    /// The run that began has its row now, and so have the idle ones before it.
+    pub(super) fn forget_pending_run(&self) {
+        self.pending.set(None);
+        idle::clear(&self.path);
+    }
+
+    /// Notes run `id` beside the manifest, where nothing was written since it began, its end writes nothing either, and all
+    /// that it has to tell is that nothing had to be done. `false`: it needs a row.
+    fn note_idle(
+        &self,
+        id: i64,
+        now: Timestamp,
+        figures: &RunFigures,
+        problems: &[Problem],
+        holding: Holding<'_>,
+    ) -> Result<bool, ManifestError> {
+        self.flush()?;
+        let Some(pending) = self.pending.get().filter(|run| run.id == id && run.kind == RunKind::Sync) else {
+            return Ok(false);
+        };
+        let (entries, entry_bytes) = (figures.entries, figures.entry_bytes);
+        let is_idle = *figures == IdleRun::figures(entries, entry_bytes)
+            && problems.is_empty()
+            && matches!(holding, Holding::Anew([]));
+        if !is_idle
+            || !self.has_nothing_open()?
+            || idle::read(&self.connection, &self.path)?.len() >= idle::KEPT
+        {
+            return Ok(false);
+        }
+        let run = IdleRun { id, started: pending.started, ended: now, entries, entry_bytes };
+        // Where no file can be made beside it, the manifest may still have room.
+        let noted = idle::append(&self.connection, &self.path, &run).is_ok();
+        if noted {
+            self.pending.set(None);
+        }
+        Ok(noted)
+    }
+
+    /// Returns true if no run left problems or held deletes.
+    fn has_nothing_open(&self) -> Result<bool, ManifestError> {
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM problems) AND NOT EXISTS (SELECT 1 FROM held) \
+                   AND NOT EXISTS (SELECT 1 FROM held_deletes)";
+        self.connection.query_row(sql, [], |row| row.get(0)).map_err(sqlite("read", &self.path))
     }
 
     /// Notes how run `id` ended, with the problems that are left and the deletes that are held. Returns
@@ -131,6 +204,9 @@ impl Manifest {
         problems: &[Problem],
         holding: Holding<'_>,
     ) -> Result<Option<i64>, ManifestError> {
+        if self.note_idle(id, now, figures, problems, holding)? {
+            return Ok(None);
+        }
         self.transaction(|connection| {
             let failed = || sqlite("write to", &self.path);
             write_figures(connection, id, now, figures).map_err(failed())?;
@@ -279,9 +355,16 @@ pub(super) fn runs(connection: &Connection, file: &Path, count: u32) -> Result<V
          mended, deleted, adopted, bytes, problems, held, message, {linked}, {moved} \
          FROM runs ORDER BY id DESC LIMIT ?1"
     );
+    // Those that have no row yet are the newest.
+    let mut found: Vec<RunRow> = idle::read(connection, file)?.iter().rev().map(IdleRun::row).collect();
+    found.truncate(usize::try_from(count).unwrap_or(usize::MAX));
     let mut query = connection.prepare(&sql).map_err(failed())?;
-    let rows = query.query_map([count], decode_run).map_err(failed())?;
-    rows.collect::<Result<_, _>>().map_err(failed())
+    let left = i64::from(count) - i64::try_from(found.len()).unwrap_or(0);
+    let rows = query.query_map([left], decode_run).map_err(failed())?;
+    for row in rows {
+        found.push(row.map_err(failed())?);
+    }
+    Ok(found)
 }
 
 fn decode_run(row: &Row<'_>) -> rusqlite::Result<RunRow> {

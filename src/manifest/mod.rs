@@ -28,6 +28,7 @@ mod file;
 mod first_names;
 mod held;
 mod history;
+mod idle;
 mod journal;
 mod losses;
 mod mounts;

@@ -5,7 +5,7 @@ use super::confirm::confirm;
 use super::entries::{self, Bounds, Rows};
 use super::error::{ManifestError, sqlite};
 use super::file::{self, Header};
-use super::history::{self, RunFigures, RunRow};
+use super::history::{self, PendingRun, RunFigures, RunRow};
 use super::journal::Jottings;
 use super::schema;
 use super::write::Waiting;
@@ -37,6 +37,8 @@ pub struct Manifest {
     pub(super) jottings: Jottings,
     pub(super) losses: super::losses::Pending,
     pub(super) ages: RefCell<Ages>,
+    /// The run that began and has no row yet, because nothing was written since.
+    pub(super) pending: Cell<Option<PendingRun>>,
     /// The names of hard-linked files have a database for this run.
     pub(super) has_scratch: Cell<bool>,
 }
@@ -179,8 +181,12 @@ impl Manifest {
         self.flush()?;
         let failed = || sqlite("write to", &self.path);
         let transaction = self.connection.unchecked_transaction().map_err(failed())?;
+        let is_new = self.write_pending_run(&transaction)?;
         let value = work(&transaction)?;
         transaction.commit().map_err(failed())?;
+        if is_new {
+            self.forget_pending_run();
+        }
         Ok(value)
     }
 }
@@ -251,6 +257,7 @@ fn connect(path: &Path, roots: &JobRoots) -> Result<Manifest, ManifestError> {
         jottings: Jottings::default(),
         losses: super::losses::Pending::default(),
         ages: RefCell::default(),
+        pending: Cell::default(),
         has_scratch: Cell::default(),
     })
 }

@@ -255,5 +255,6 @@ fn folders_are_found_by_their_inode_through_an_index_and_in_an_older_manifest_wi
     let upgraded = fixture.open().unwrap().manifest;
     assert_eq!(upgraded.find_folder_by_inode(large).unwrap(), expected);
     upgraded.begin_run(RunKind::Sync, Timestamp::new(1, 0)).unwrap();
+    upgraded.apply(vec![Change::Put(plain("x"))]).unwrap();
     assert_eq!(upgraded.runs(1).unwrap()[0].figures.moved, 0);
 }

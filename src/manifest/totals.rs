@@ -1,4 +1,5 @@
-//! What all runs of a job did together: the manifest keeps count of it by itself (see the migration).
+//! What all runs of a job did together: the manifest keeps count of it by itself (see the migration), but for the runs that
+//! have no row yet.
 
 use super::error::{ManifestError, sqlite};
 use super::schema;
@@ -31,12 +32,13 @@ pub(super) fn read(connection: &Connection, file: &Path) -> Result<Totals, Manif
     if schema::version(connection, file)? < schema::TOTALS {
         return Ok(Totals::default());
     }
+    let idle = super::idle::read(connection, file)?.len() as u64;
     let sql = "SELECT runs, created, copied, moved, linked, mended, deleted, bytes FROM totals";
     connection
         .query_row(sql, [], |row| {
             let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
             Ok(Totals {
-                runs: count(0)?,
+                runs: count(0)? + idle,
                 created: count(1)?,
                 copied: count(2)?,
                 moved: count(3)?,

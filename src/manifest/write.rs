@@ -82,10 +82,15 @@ impl Manifest {
         drop(ages);
         let failed = || sqlite("write to", &self.path);
         let transaction = self.connection.unchecked_transaction().map_err(failed())?;
+        let is_new = self.write_pending_run(&transaction)?;
         write(&transaction, &self.path, changes, &self.waiting.rewrites)?;
         self.write_losses(&transaction)?;
         self.write_journal(&transaction)?;
-        transaction.commit().map_err(failed())
+        transaction.commit().map_err(failed())?;
+        if is_new {
+            self.forget_pending_run();
+        }
+        Ok(())
     }
 }
 
