@@ -122,7 +122,9 @@ mod tests {
         let heard = Heard::default();
         let before = before.iter().map(|(path, cause)| PastProblem::from(&problem(path, cause))).collect();
         let known = KnownProblems::new(before, &heard);
-        now.iter().for_each(|(path, cause)| known.problem(&problem(path, cause)));
+        for (path, cause) in now {
+            known.problem(&problem(path, cause));
+        }
         known.report(is_complete);
         heard.0.take()
     }

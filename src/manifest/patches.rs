@@ -68,7 +68,7 @@ mod tests {
             size: 1 << 40,
         };
         manifest.note_patch(&patch).unwrap();
-        assert_eq!(manifest.patches().unwrap(), [patch.clone()]);
+        assert_eq!(manifest.patches().unwrap(), std::slice::from_ref(&patch));
         manifest.forget_patch(&patch.path).unwrap();
         assert_eq!(manifest.patches().unwrap(), []);
     }

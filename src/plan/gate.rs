@@ -113,17 +113,21 @@ impl fmt::Display for Held {
                 write!(f, "the manifest is new and the replica is not: ")?;
                 match (deletes, overwrites) {
                     (deletes, 0) => {
-                        write!(f, "{deletes} entries that only the replica has would be deleted")?
+                        write!(f, "{deletes} entries that only the replica has would be deleted")?;
                     }
-                    (0, overwrites) => write!(
-                        f,
-                        "{overwrites} entries that are newer in the replica, or of another kind, would be overwritten"
-                    )?,
-                    (deletes, overwrites) => write!(
-                        f,
-                        "{deletes} entries that only the replica has would be deleted, and {overwrites} that are newer in \
-                         it, or of another kind, overwritten"
-                    )?,
+                    (0, overwrites) => {
+                        write!(
+                            f,
+                            "{overwrites} entries that are newer in the replica, or of another kind, would be overwritten"
+                        )?;
+                    }
+                    (deletes, overwrites) => {
+                        write!(
+                            f,
+                            "{deletes} entries that only the replica has would be deleted, and {overwrites} that are newer \
+                             in it, or of another kind, overwritten"
+                        )?;
+                    }
                 }
                 write!(
                     f,
@@ -330,7 +334,7 @@ pub(super) fn keep_back(plan: &mut Plan, held: &[Operation]) -> Vec<Operation> {
     back.extend(plan.links.extract_if(.., |operation| {
         stays(operation) || operation.from.as_ref().is_some_and(|first| firsts.contains(first))
     }));
-    plan.moves.retain(|moving| !waits(&moving.to) && !(moving.loses && is_held(&moving.to)));
+    plan.moves.retain(|moving| !(waits(&moving.to) || moving.loses && is_held(&moving.to)));
     plan.folders.retain(|task: &Arc<FolderTask>| !waits(&task.path));
     back
 }

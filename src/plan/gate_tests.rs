@@ -235,7 +235,7 @@ fn a_first_run_holds_more_than_the_share_of_what_the_replica_had() {
     for (strays, overwrites, had, limit, held) in table {
         let deletes = (0..strays).map(|n| stray(&format!("s{n:04}"))).collect();
         let entries = (0..overwrites).map(|n| newer(&format!("n{n:04}"))).collect();
-        let approved = first_run(Plan { deletes, entries, ..Plan::default() }, had, limit, None);
+        let approved = first_run(Plan { entries, deletes, ..Plan::default() }, had, limit, None);
         let what = format!("{strays} {overwrites} {had} {limit}: {:?}", approved.held());
         assert_eq!(matches!(approved.held(), Some(Held::FirstRun { .. })), held, "{what}");
         assert_eq!(approved.held_operations().len(), if held { strays + overwrites } else { 0 }, "{what}");

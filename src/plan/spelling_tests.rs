@@ -13,7 +13,9 @@ fn insensitive() -> Capabilities {
 
 /// Feeds paths in their order: `s` are the source's, `r` the replica's. Returns what is taken by which, and what is
 /// spelled how.
-fn meet(held: &Capabilities, names: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<(String, String)>) {
+type Pairs = Vec<(String, String)>;
+
+fn meet(held: &Capabilities, names: &[(&str, &str)]) -> (Pairs, Pairs) {
     let mut names = names.to_vec();
     names.sort_unstable();
     let (mut spelling, mut taken) = (Spelling::default(), Vec::new());

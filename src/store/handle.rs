@@ -124,6 +124,12 @@ fn open_by_component(
     Ok(held.ok_or(Errno::INVAL)?)
 }
 
+/// Returns true if what was there is not there any more, or a link has taken its place.
+pub(super) fn is_away(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 mod tests {
@@ -184,9 +190,4 @@ mod tests {
         let inode = |fd: BorrowedFd<'_>| fstat(fd).unwrap().st_ino;
         assert_eq!(inode(opened.as_fd()), inode(here.as_fd()));
     }
-}
-/// Whether what was there is not there any more, or a link has taken its place.
-pub(super) fn is_away(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
