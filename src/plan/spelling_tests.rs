@@ -11,11 +11,12 @@ fn insensitive() -> Capabilities {
     Capabilities { case_sensitive: false, unicode_case_sensitive: false, ..Capabilities::default() }
 }
 
+/// Names, and how each is taken or spelled.
+type Found = Vec<(String, String)>;
+
 /// Feeds paths in their order: `s` are the source's, `r` the replica's. Returns what is taken by which, and what is
 /// spelled how.
-type Pairs = Vec<(String, String)>;
-
-fn meet(held: &Capabilities, names: &[(&str, &str)]) -> (Pairs, Pairs) {
+fn meet(held: &Capabilities, names: &[(&str, &str)]) -> (Found, Found) {
     let mut names = names.to_vec();
     names.sort_unstable();
     let (mut spelling, mut taken) = (Spelling::default(), Vec::new());
