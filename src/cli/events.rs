@@ -132,6 +132,7 @@ pub fn summary_fields(object: &mut Map<String, Value>, report: &Report) {
     object.insert("bytes".to_owned(), json!(figures.bytes));
     object.insert("problems".to_owned(), json!(figures.problems));
     object.insert("held".to_owned(), json!(figures.held));
+    object.insert("kept".to_owned(), json!(figures.kept));
     object.insert("seconds".to_owned(), json!(report.elapsed.as_secs_f64()));
     object.insert("entries".to_owned(), json!(figures.entries));
     object.insert("confirmed".to_owned(), json!(figures.adopted));

@@ -53,6 +53,15 @@ pub fn print_overview(job: &Job, overview: Option<&Overview>) {
             }
         }
     }
+    let kept = overview.runs.iter().find(|run| run.is_complete()).map_or(0, |run| run.figures.kept);
+    if kept > 0 {
+        field(
+            "kept",
+            &format!(
+                "{kept} entries that the source does not have, or has as another kind (deletes = \"never\")"
+            ),
+        );
+    }
     verification_lines::print(overview);
     if let Some(oldest) = overview.trash.first() {
         let (entries, bytes) = trash_sums(overview);
@@ -259,6 +268,7 @@ fn run_value(run: &RunRow, overview: &Overview) -> Value {
         "bytes": figures.bytes,
         "problems": figures.problems,
         "held": figures.held,
+        "kept": figures.kept,
         "entries": figures.entries,
         "entry_bytes": figures.entry_bytes,
         "message": figures.message,

@@ -10,6 +10,7 @@ use super::units::{
 use super::verification::{Adopt, Portion};
 use crate::model::Preserve;
 use crate::plan::consistency::PublishMixed;
+use crate::plan::deletions::Deletions;
 use crate::plan::gate::MaxDelete;
 use crate::plan::when_full::WhenFull;
 use crate::resolved;
@@ -148,6 +149,8 @@ pub struct ConfigFile {
     pub delete_excluded: Option<bool>,
     /// Names at the replica's root that are left alone where the source has none of them.
     pub leave_at_root: Option<Vec<String>>,
+    /// What becomes of entries that the source does not have.
+    pub deletes: Option<Deletions>,
     /// So many bytes a second are read; 0: as fast as it goes.
     #[serde(deserialize_with = "size")]
     pub bandwidth_limit: Option<u64>,
@@ -293,6 +296,8 @@ pub struct JobTable {
     pub delete_excluded: Option<bool>,
     /// Overrides the top-level key.
     pub leave_at_root: Option<Vec<String>>,
+    /// Overrides the top-level key.
+    pub deletes: Option<Deletions>,
     /// Overrides the top-level key.
     #[serde(deserialize_with = "size")]
     pub bandwidth_limit: Option<u64>,

@@ -11,6 +11,7 @@ use crate::filter::{Filter, RootNames};
 use crate::model::Preserve;
 use crate::model::escape::escaped;
 use crate::plan::consistency::PublishMixed;
+use crate::plan::deletions::Deletions;
 use crate::plan::gate::MaxDelete;
 use crate::plan::when_full::WhenFull;
 use std::env;
@@ -95,6 +96,8 @@ pub struct Settings {
     pub filter: Arc<Filter>,
     /// Names at the replica's root that are left alone where the source has none of them.
     pub leave_at_root: Arc<RootNames>,
+    /// What becomes of entries that the source does not have.
+    pub deletes: Deletions,
     /// So many bytes a second are read, by all workers together.
     pub bandwidth_limit: Option<u64>,
     /// So much is verified along with each run.
@@ -337,6 +340,7 @@ fn resolve(overrides: &Overrides, file: &ConfigFile, table: &JobTable) -> Result
         preserve: table.preserve.over(&file.preserve),
         filter: filters::filter(overrides, file, table)?,
         leave_at_root: filters::leave_at_root(file, table)?,
+        deletes: table.deletes.or(file.deletes).unwrap_or_default(),
         bandwidth_limit: overrides
             .bandwidth_limit
             .or(table.bandwidth_limit)

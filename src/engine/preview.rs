@@ -23,6 +23,7 @@ use crate::manifest::{self, Adoption, Bounds, Known, ManifestError, Reader, Salv
 use crate::model::{EntryPath, Operation, Record, Stat};
 use crate::monitor::Monitor;
 use crate::plan::decide::Rules;
+use crate::plan::deletions::{Deletions, keep_everything};
 use crate::plan::early::Ahead;
 use crate::plan::gate::{Approved, FirstRun, Gate, approve};
 use crate::plan::rebased;
@@ -122,6 +123,7 @@ fn look_ahead(
     }
     let Scanned { mut plan, census, .. } = scanned;
     plan.renamed = changes.planned();
+    let kept = if job.settings.deletes == Deletions::Never { keep_everything(&mut plan) } else { 0 };
     if cancel.requested() {
         return Err(Error::Interrupted);
     }
@@ -160,6 +162,7 @@ fn look_ahead(
         tally,
         census,
         held: approved.held(),
+        kept,
         held_operations: approved.held_operations().to_vec(),
         held_plan: None,
         verified: Rebuilt::default(),
@@ -280,7 +283,9 @@ impl Look<'_> {
             site: None,
             looks: Looks::AtAll,
             seeks: Seeks {
-                renames: is_first_look && self.job.settings.filter.is_placeless(),
+                renames: is_first_look
+                    && self.job.settings.filter.is_placeless()
+                    && self.job.settings.deletes == Deletions::Mirror,
                 misspelled: misspelled && !self.rules.rights.held.case_sensitive,
                 most: if is_first_look { self.job.planned_most } else { usize::MAX },
             },

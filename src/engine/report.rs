@@ -83,6 +83,8 @@ pub struct Report {
     pub tally: Tally,
     /// What the scan saw.
     pub census: Census,
+    /// Entries that the source does not have and that stay, with `deletes = "never"`.
+    pub kept: u64,
     /// Why deletes were held, if they were.
     pub held: Option<Held>,
     /// The operations that were held, in path order.
@@ -143,6 +145,7 @@ impl Report {
             bytes: self.tally.bytes,
             problems: self.tally.problems.len() as u64,
             held: self.held_operations.len() as u64,
+            kept: self.kept,
             message: self.held.map(|held| held.to_string()),
         }
     }

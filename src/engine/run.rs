@@ -36,6 +36,7 @@ use crate::plan::Plan;
 use crate::plan::ages::Ages;
 use crate::plan::census::Census;
 use crate::plan::decide::Rules;
+use crate::plan::deletions::{Deletions, keep_everything};
 use crate::plan::early::Ahead;
 use crate::plan::gate::{FirstRun, Gate, approve};
 use crate::plan::round::Round;
@@ -105,6 +106,7 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         tally: Tally::default(),
         census: Census::default(),
         held: None,
+        kept: 0,
         held_operations: Vec::new(),
         held_plan: None,
         verified: Rebuilt::default(),
@@ -134,6 +136,9 @@ fn attempt(job: &Job, lock: &RunLock, cancel: &Cancel, monitor: &dyn Monitor) ->
         let (source, filter) = (&trees.source, &*job.settings.filter);
         Search { source, manifest: &manifest, rules: &rules, filter, cancel, monitor }
             .keep_what_moved(&mut plan)?;
+        if job.settings.deletes == Deletions::Never {
+            report.kept = keep_everything(&mut plan);
+        }
         let first =
             adoption.map(|_| FirstRun { replica_had: pass.replica_had.get().unwrap_or_default(), successor });
         let (limit, unsteady) = (job.settings.max_delete, job.unsteady());

@@ -59,6 +59,8 @@ pub struct RunFigures {
     pub problems: u64,
     /// Deletes held.
     pub held: u64,
+    /// Entries that only the replica has and that stayed, with `deletes = "never"`.
+    pub kept: u64,
     /// Why deletes were held, or why the run failed.
     pub message: Option<String>,
 }
@@ -274,7 +276,7 @@ fn write_figures(
     connection.execute(
         "UPDATE runs SET ended = ?2, result = ?3, exit_code = ?4, entries = ?5, entry_bytes = ?6, \
          created = ?7, copied = ?8, mended = ?9, deleted = ?10, adopted = ?11, bytes = ?12, \
-         problems = ?13, held = ?14, message = ?15, linked = ?16, moved = ?17 WHERE id = ?1",
+         problems = ?13, held = ?14, message = ?15, linked = ?16, moved = ?17, kept = ?18 WHERE id = ?1",
         params![
             id,
             now.as_nanos(),
@@ -293,6 +295,7 @@ fn write_figures(
             figures.message,
             figures.linked.cast_signed(),
             figures.moved.cast_signed(),
+            figures.kept.cast_signed(),
         ],
     )?;
     Ok(())
@@ -350,9 +353,10 @@ pub(super) fn runs(connection: &Connection, file: &Path, count: u32) -> Result<V
     let version = schema::version(connection, file)?;
     let linked = if version < schema::LINKS { "0" } else { "linked" };
     let moved = if version < schema::MOVES { "0" } else { "moved" };
+    let kept = if version < schema::KEPT { "0" } else { "kept" };
     let sql = format!(
         "SELECT id, kind, started, ended, result, exit_code, entries, entry_bytes, created, copied, \
-         mended, deleted, adopted, bytes, problems, held, message, {linked}, {moved} \
+         mended, deleted, adopted, bytes, problems, held, message, {linked}, {moved}, {kept} \
          FROM runs ORDER BY id DESC LIMIT ?1"
     );
     // Those that have no row yet are the newest.
@@ -390,6 +394,7 @@ fn decode_run(row: &Row<'_>) -> rusqlite::Result<RunRow> {
             message: row.get(16)?,
             linked: count(17)?,
             moved: count(18)?,
+            kept: count(19)?,
         },
     })
 }

@@ -244,7 +244,9 @@ fn folders_are_found_by_their_inode_through_an_index_and_in_an_older_manifest_wi
 
     let older = "DROP TRIGGER run_ended; DROP TRIGGER run_noted; DROP TABLE totals; DROP TABLE trash; DROP TABLE journal; \
                  DROP TABLE rebuild; DROP TABLE damage; DROP TABLE coverage; DROP TABLE capabilities; DROP TABLE partials; \
-                 DROP TABLE losses; DROP TABLE awaited; DROP TABLE patches; \
+                 DROP TABLE losses; DROP TABLE awaited; DROP TABLE patches; DROP TABLE trash_time; \
+                 ALTER TABLE job DROP COLUMN adopting; ALTER TABLE job DROP COLUMN replica_had; \
+                 ALTER TABLE held_deletes DROP COLUMN overwrites; ALTER TABLE runs DROP COLUMN kept; \
                  DROP INDEX folders_by_inode; ALTER TABLE runs DROP COLUMN moved; PRAGMA user_version = 5";
     manifest.connection.execute_batch(older).unwrap();
     drop(manifest);

@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x7477_6664;
 
 /// Append-only: a migration that was released is never edited.
-const MIGRATIONS: [&str; 16] = [
+const MIGRATIONS: [&str; 17] = [
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_links_and_switches.sql"),
     include_str!("../../migrations/0003_gates.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 16] = [
     include_str!("../../migrations/0014_patches.sql"),
     include_str!("../../migrations/0015_first_run.sql"),
     include_str!("../../migrations/0016_trash_time.sql"),
+    include_str!("../../migrations/0017_kept.sql"),
 ];
 
 /// The first schema that counts hard links and notes what its rows vouch for.
@@ -62,6 +63,9 @@ pub(super) const ADOPTION: i64 = 15;
 
 /// The first schema that counts the time for which things have been in the trash.
 pub(super) const TRASH_TIME: i64 = 16;
+
+/// The first schema that counts what stays with `deletes = "never"`.
+pub(super) const KEPT: i64 = 17;
 
 /// The schema this program writes: the number of its migrations.
 pub(super) const CURRENT: i64 = MIGRATIONS.len().cast_signed() as i64;

@@ -7,6 +7,7 @@ pub mod consistency;
 pub mod decide;
 #[cfg(test)]
 mod decide_tests;
+pub mod deletions;
 pub mod desired;
 pub mod early;
 pub mod elapsed;

@@ -11,6 +11,7 @@ use crate::engine::trend::Looks;
 use crate::error::Error;
 use crate::model::{EntryPath, Verb};
 use crate::plan::Plan;
+use crate::plan::deletions::Deletions;
 use crate::plan::early::Ahead;
 use crate::plan::round::Round;
 use crate::plan::step::Seeks;
@@ -38,8 +39,9 @@ impl<'e> Pass<'e> {
         }
         let filter = &self.job.settings.filter;
         let mut seeks = Seeks {
-            // What is excluded here may be part of the mirror there: such folders are not renamed as a whole.
-            renames: first && filter.is_placeless(),
+            // What is excluded here may be part of the mirror there: such folders are not renamed as a whole. Nor is
+            // anything where old names stay.
+            renames: first && filter.is_placeless() && self.job.settings.deletes == Deletions::Mirror,
             misspelled: !self.rules.rights.held.case_sensitive && self.trees.replica.holds_anything(),
             most: if ahead == Ahead::Everything { usize::MAX } else { self.job.planned_most },
         };

@@ -10,6 +10,7 @@ use crate::engine::trend::Looks;
 use crate::error::Error;
 use crate::model::{EntryPath, Kind};
 use crate::plan::Plan;
+use crate::plan::deletions::{Deletions, keep_everything};
 use crate::plan::early::Ahead;
 use crate::plan::gate::approve_without_deletes;
 use crate::plan::step::Seeks;
@@ -33,7 +34,11 @@ impl<'e> Pass<'e> {
         while let Some(round) = scanned.rest.take() {
             self.in_rounds.set(true);
             told.extend(scanned.plan.problems.iter().map(|problem| problem.path.clone()));
-            let plan = self.note(scanned, report)?;
+            let mut plan = self.note(scanned, report)?;
+            if self.job.settings.deletes == Deletions::Never {
+                // Counted with the plan that follows: what stays is met again.
+                keep_everything(&mut plan);
+            }
             let (approved, waiting) = approve_without_deletes(plan, self.adoption.is_some());
             let tally = &mut report.tally;
             execute(&site, &approved, self.workers, self.manifest, tally, self.monitor)?;
