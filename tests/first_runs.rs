@@ -178,7 +178,8 @@ fn a_first_run_into_a_replica_that_is_not_empty_takes_no_name_from_anything() {
     write(mirror.in_replica("c/file"), "there already");
     write(mirror.in_replica("stray"), "to be deleted");
     settle();
-    let summary = mirror.summary(&[]);
+    // Too much of the replica would go for a first run that is not told so.
+    let summary = mirror.summary(&["--max-delete", "off"]);
     assert_eq!(summary["result"], "ok", "{summary}");
     mirror.assert_in_step();
     witness(&mirror.source, &mirror.replica, "after adopting");
