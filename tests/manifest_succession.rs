@@ -48,7 +48,7 @@ fn garbage_in_the_manifest_lets_no_held_delete_go() {
         mirror.run(&[]).expect(4).says("set aside, so that it is not known whether 100 entries");
         assert_eq!(count(&mirror.replica), 120);
         // Not only in the run that met the damage, and whatever the limit.
-        mirror.run(&["--max-delete", "off"]).expect(4).says("100 entries");
+        mirror.run(&["--max-delete", "off"]).expect(4).says("still held");
         mirror.run(&["-n", "--max-delete", "off"]).expect(4);
         assert_eq!(count(&mirror.replica), 120);
     }
@@ -91,7 +91,7 @@ fn what_comes_back_to_the_source_ends_it_as_well() {
 }
 
 #[test]
-fn temporaries_go_and_a_manifest_that_a_person_removed_holds_nothing() {
+fn temporaries_go_and_a_manifest_that_a_person_removed_asks_once_more() {
     let mirror = shrunk();
     let litter = mirror.in_replica(".twinfold-0123abcd.tmp");
     write(&litter, "unfinished");
@@ -99,7 +99,9 @@ fn temporaries_go_and_a_manifest_that_a_person_removed_holds_nothing() {
     mirror.run(&[]).expect(4);
     assert!(!litter.exists());
     remove(mirror.manifest());
-    mirror.sync();
+    mirror.run(&[]).expect(4).says("right way round");
+    assert_eq!(count(&mirror.replica), 120);
+    mirror.run(&["--max-delete", "off"]).expect(0);
     assert_eq!(count(&mirror.replica), 20);
 }
 

@@ -41,6 +41,7 @@ pub fn carry_out<S: Store, R: Store>(
     monitor: &dyn Monitor,
 ) -> Result<HashMap<EntryPath, Readied>, Error> {
     site.anchors.recheck()?;
+    manifest.ensure_run_row()?;
     let ways: Vec<Relocation> = renamed.iter().map(|renamed| renamed.way.clone()).collect();
     let mut relocations = Relocations::of(ways);
     let mut shifter = Shifter { site, comparison, mounts: mounts_in(replica_root), readied: HashMap::new() };

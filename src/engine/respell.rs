@@ -30,6 +30,7 @@ pub fn carry_out<S: Store, R: Store>(
     monitor: &dyn Monitor,
 ) -> Result<bool, Error> {
     site.anchors.recheck()?;
+    manifest.ensure_run_row()?;
     let failed = |fault: Fault| Error::System { action: fault.action, error: fault.error };
     let wanted = site.durability != Durability::None;
     let writes = wanted.then(|| site.replica.begin_writes()).transpose().map_err(failed)?;

@@ -278,6 +278,7 @@ impl<'e> Pass<'e> {
             },
             // Before anything that lies on them is in the replica.
             prepare: &mut || {
+                manifest.ensure_run_row()?;
                 let mut mounts = source.mounts();
                 if mounts.len() != mounts_seen {
                     mounts_seen = mounts.len();

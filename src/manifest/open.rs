@@ -173,6 +173,12 @@ impl Manifest {
         })
     }
 
+    /// Writes the row of a run that has none yet. For what changes the replica before it records anything: a manifest that
+    /// cannot be written is found out before that.
+    pub fn ensure_run_row(&self) -> Result<(), ManifestError> {
+        if self.pending.get().is_none() { Ok(()) } else { self.transaction(|_| Ok(())) }
+    }
+
     /// Runs `work` in one transaction, undone if it fails. What waits to be written is written before.
     pub(super) fn transaction<T>(
         &self,

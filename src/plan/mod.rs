@@ -172,6 +172,12 @@ impl Plan {
         self.entries.iter().chain(&self.early).map(Operation::bytes).sum()
     }
 
+    /// Returns true if nothing is to be done to the replica.
+    pub fn is_empty(&self) -> bool {
+        let lists = [&self.entries, &self.links, &self.deletes, &self.litter];
+        self.folders.is_empty() && self.moves.is_empty() && lists.iter().all(|list| list.is_empty())
+    }
+
     /// Its operations in the order they will be carried out.
     pub fn operations(&self) -> impl Iterator<Item = Intent<'_>> {
         let folders = self.folders.iter().filter_map(|folder| {

@@ -68,9 +68,19 @@ pub fn start(command: Command) -> Running {
 /// Starts `command` with its output collected; `None` where there is no such program.
 pub fn start_if_there(mut command: Command) -> Option<Running> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        result => result.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")),
+    let began = Instant::now();
+    let mut child = loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            // A child of another test's thread may still have the copy of the program open that was just written.
+            Err(error)
+                if error.kind() == std::io::ErrorKind::ExecutableFileBusy
+                    && began.elapsed() < Duration::from_secs(5) =>
+            {
+                sleep(Duration::from_millis(10));
+            }
+            result => break result.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")),
+        }
     };
     let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     Some(Running { child, stdout: collect(out), stderr: collect(err) })

@@ -73,6 +73,9 @@ pub fn execute<S: Store, R: Store>(
     let plan = approved.plan();
     let books = (manifest, site.partials);
     site.anchors.recheck()?;
+    if !plan.is_empty() {
+        manifest.ensure_run_row()?;
+    }
     let total = Amount { entries: plan.entries.len() as u64, bytes: plan.bytes() };
     monitor.phase(Phase::Copy, Some(total));
     let mut asides = Asides::of(plan);
