@@ -38,7 +38,7 @@ fn an_emptied_source_is_held_and_stays_held() {
     mirror.run(&[]).expect(4).says("held").says("empty");
     assert_eq!(files_in_replica(&mirror), 5);
     // The rest is done: here, the root's own permissions.
-    use std::os::unix::std::fs::MetadataExt;
+    use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(&mirror.replica).unwrap().mode() & 0o7777, 0o711);
     // Neither a second run nor lifting the limit releases this one.
     for more in [&[][..], &["--max-delete", "off"], &["--max-delete", "100%"], &["--max-delete", "1000"]] {

@@ -1,7 +1,6 @@
 //! Signals at any moment: calls that they interrupt are made again, a request to stop is quick, a
 //! second one is at once.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 #![expect(clippy::print_stderr, reason = "says what was met")]
 

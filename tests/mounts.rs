@@ -51,10 +51,9 @@ fn a_mount_that_is_gone_from_the_source_shields_its_replica_until_it_is_back() {
     bound.unmount();
     write(mirror.in_source("a"), "something new");
     mirror.run(&["-n"]).expect(3);
-    for _ in 0..2 {
-        let run = mirror.run(&[]).expect(3).says("disk/").says("bound/").says("Mount it again");
-        assert_eq!(run.stderr.lines().count(), 2, "one problem a mount: {}", run.stderr);
-    }
+    let run = mirror.run(&[]).expect(3).says("disk/").says("bound/").says("Mount it again");
+    assert_eq!(run.stderr.lines().count(), 2, "one problem a mount: {}", run.stderr);
+    mirror.run(&[]).expect(3).says("the same 2 problems");
     assert_eq!(read(mirror.in_replica("a")), "something new");
     let mut after = Tree::of(&mirror.replica);
     for path in ["a", ""] {
@@ -170,8 +169,11 @@ fn whatever_is_mounted_in_the_replica_is_left_alone_in_every_way() {
     let stamps = || ["disk", "bound", "file"].map(|name| common::tree::stamps(&mirror.in_replica(name)));
     let before = (all(), stamps());
     let left_alone = |what: &str| {
-        let run = mirror.run(&[]).expect(3).says("mounted").says("replica_mounts");
-        assert_eq!(run.stderr.lines().count(), 3, "one problem a mount after {what}: {}", run.stderr);
+        let run = mirror.run(&[]).expect(3);
+        let lines = run.stderr.lines().count();
+        let in_full = lines == 3 && run.stderr.contains("mounted") && run.stderr.contains("replica_mounts");
+        let is_known = lines == 1 && run.stderr.contains("the same 3 problems");
+        assert!(in_full || is_known, "one problem a mount after {what}: {}", run.stderr);
         assert!((all(), stamps()) == before, "{what}");
     };
     left_alone("nothing");
@@ -241,7 +243,7 @@ fn folders_that_hold_a_mount_of_the_replica_stay_where_they_are() {
         }
     }
     drop((one, other));
-    mirror.sync();
+    mirror.run(&["--max-delete", "off"]).expect(0);
 }
 
 #[test]

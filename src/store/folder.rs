@@ -4,7 +4,7 @@
 use super::attributes::{self, Object, disinherit, hands_on_an_acl};
 use super::handle::{Mounts, open_name, os};
 use super::metadata::apply;
-use super::stat::{convert, look_at, look_at_open, seen_as_no_folder};
+use super::stat::{convert, convert_statx, look_at, look_at_open, seen_as_no_folder};
 use super::{Applied, During, Fault, Folder, LINK, RENAME, Staging, Target, TemporaryName};
 use crate::model::{Attributes, Kind, Scope, Seen, Stat};
 use crate::plan::desired::Desired;
@@ -176,6 +176,17 @@ impl Folder for LocalFolder {
 
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
         self.lstat(name)
+    }
+
+    fn stat_anew(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
+        match statx(&self.handle, os(name), flags, StatxFlags::BASIC_STATS) {
+            Ok(found) => Ok(Some(convert_statx(&found))),
+            Err(Errno::NOENT) => Ok(None),
+            // A kernel or sandbox without this call.
+            Err(Errno::NOSYS) => self.lstat(name),
+            Err(error) => Err(error).during("look at"),
+        }
     }
 
     fn attributes(&self, name: &[u8], scope: Scope) -> Result<(Stat, Attributes), Fault> {

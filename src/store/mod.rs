@@ -200,6 +200,9 @@ pub trait Folder {
     fn set_own(&self, desired: &Desired, attributes: &Attributes) -> Result<Applied, Fault>;
     /// The figures of an entry, `None` where there is none.
     fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault>;
+    /// The figures of an entry as its file system has them, `None` where there is none. What the kernel remembers of an
+    /// entry may be wrong on FUSE: gocryptfs answers a link(2) with the size that the file has when encrypted.
+    fn stat_anew(&self, name: &[u8]) -> Result<Option<Stat>, Fault>;
     /// The figures and the attributes of one object that is no symbolic link; it is not opened.
     fn attributes(&self, name: &[u8], scope: Scope) -> Result<(Stat, Attributes), Fault>;
     /// Opens a regular file for reading, with the figures of the open handle.

@@ -181,7 +181,7 @@ impl<'s, S: Store, R: Store> Stager<'s, S, R> {
             // What is there is right but for being an inode of its own: it stays.
             return if operation.content.is_some() { Err(End::Vanished) } else { Ok(None) };
         }
-        let made = theirs.stat(temporary.as_bytes()).map_err(failed)?;
+        let made = theirs.stat_anew(temporary.as_bytes()).map_err(failed)?;
         let is_first = |made: &Stat| {
             let (made, first) = (&made.fingerprint, &first.replica);
             made.inode == first.inode
