@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, statat, unlinkat};
 use rustix::io::Errno;
 
 /// Bytes that some file systems refuse in names.
-const DOUBTFUL: &[u8] = b"\"*:<>?|\\\n\x01\x1f\x7f";
+const DOUBTFUL: &[u8] = b"\"*:<>?|\\\t\n\x01\x1f\x7f";
 
 impl Trial<'_> {
     pub(super) fn try_names(&mut self) {
@@ -24,7 +24,13 @@ impl Trial<'_> {
             let taken = self.takes(&name);
             !self.answer(taken)
         });
-        self.capabilities.refused_bytes = refused.collect();
+        let mut refused: Vec<u8> = refused.collect();
+        // Where the first and the last control character are refused, so are those between them.
+        if refused.contains(&1) && refused.contains(&0x1f) {
+            refused.retain(|byte| *byte >= b' ');
+            refused.extend(1..b' ');
+        }
+        self.capabilities.refused_bytes = refused;
         let trailing = [&b"dot."[..], b"blank "].map(|name| self.takes(name));
         self.capabilities.refuses_trailing = !trailing.into_iter().all(|taken| self.answer(taken));
         let bytes = self.takes(b"not utf-8 \xff\xfe");
