@@ -1,6 +1,5 @@
 //! `deletes = "never"`: a replica from which nothing goes.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
 mod common;

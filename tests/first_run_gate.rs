@@ -1,5 +1,7 @@
 //! A first run over a replica that holds what never came from the source: nothing of it goes unasked.
 
+#![expect(clippy::disallowed_methods, reason = "tests remove their own manifests")]
+
 mod common;
 
 use common::program::finish;

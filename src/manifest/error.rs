@@ -39,7 +39,7 @@ pub enum ManifestError {
         /// How that shows.
         cause: String,
         /// SQLite found it, which takes a read that failed for damage as well: see
-        /// [`confirm`](super::confirm).
+        /// [`confirm`](mod@super::confirm).
         doubtful: bool,
     },
     /// SQLite read something wrong once, and finds nothing wrong when it reads it again.
